@@ -1,0 +1,111 @@
+//! Hashes of canonical JSON (RFC 8785).
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use todo_operator_api::release::Release;
+
+/// SHA-256 of a value's canonical form, in hexadecimal.
+///
+/// Canonical JSON refuses only what `serde_json` cannot produce from our types (non-finite numbers, maps with keys that
+/// are no strings), so the fallback to plain JSON is never reached by them.
+pub fn sha256<T: Serialize>(value: &T) -> String {
+    let bytes = serde_json_canonicalizer::to_vec(value)
+        .or_else(|_| serde_json::to_vec(value))
+        .unwrap_or_default();
+    hex(&Sha256::digest(&bytes))
+}
+
+/// The first `length` characters of [`sha256`].
+pub fn short<T: Serialize>(value: &T, length: usize) -> String {
+    let mut hash = sha256(value);
+    hash.truncate(length);
+    hash
+}
+
+/// A hash that is kept in memory by the thousand: the first 16 bytes of SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Digest128(pub [u8; 16]);
+
+/// [`Digest128`] of a JSON value.
+pub fn digest(value: &Value) -> Digest128 {
+    let bytes = serde_json_canonicalizer::to_vec(value).unwrap_or_default();
+    let mut short = [0; 16];
+    for (to, from) in short.iter_mut().zip(Sha256::digest(&bytes)) {
+        *to = from;
+    }
+    Digest128(short)
+}
+
+/// Fingerprint of a release: SHA-256 over `images`, sorted by component, and `config`; `version` is left out, so that a
+/// new name alone is no new release.
+pub fn fingerprint(release: &Release) -> String {
+    let mut images: Vec<_> = release.images.iter().collect();
+    images.sort_by(|a, b| a.component.cmp(&b.component));
+    sha256(&json!({"images": images, "config": release.config}))
+}
+
+/// Hash of one component's configuration, as it stands in ConfigMap names and in rejections.
+pub fn config_hash(config: &std::collections::BTreeMap<String, String>) -> String {
+    short(config, 8)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use todo_operator_api::release::ReleaseImage;
+
+    fn release(images: &[(&str, &str)], version: &str) -> Release {
+        Release {
+            version: Some(version.into()),
+            images: images
+                .iter()
+                .map(|(component, image)| ReleaseImage {
+                    component: (*component).into(),
+                    image: (*image).into(),
+                })
+                .collect(),
+            config: Default::default(),
+        }
+    }
+
+    #[test]
+    fn fingerprint_ignores_order_and_version() {
+        let one = release(&[("a", "x:1"), ("b", "y:1")], "1.0.0");
+        let two = release(&[("b", "y:1"), ("a", "x:1")], "2.0.0");
+        assert_eq!(fingerprint(&one), fingerprint(&two));
+    }
+
+    #[test]
+    fn fingerprint_sees_images_and_config() {
+        let one = release(&[("a", "x:1")], "1");
+        let mut other = one.clone();
+        other.images[0].image = "x:2".into();
+        assert_ne!(fingerprint(&one), fingerprint(&other));
+        let mut other = one.clone();
+        other
+            .config
+            .entry("a".into())
+            .or_default()
+            .insert("K".into(), "v".into());
+        assert_ne!(fingerprint(&one), fingerprint(&other));
+    }
+
+    #[test]
+    fn fingerprint_is_the_documented_one() {
+        let empty = Release::default();
+        // echo -n '{"config":{},"images":[]}' | sha256sum
+        assert_eq!(
+            fingerprint(&empty),
+            hex(&Sha256::digest(br#"{"config":{},"images":[]}"#))
+        );
+    }
+}

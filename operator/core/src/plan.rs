@@ -1,0 +1,20 @@
+//! What to write, in which order, and what to delete.
+
+/// The order in which children are applied. A barrier stands behind `Storage`, `Databases` and `Migrations`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Wave {
+    /// Accounts, configuration, network policy: what pods need to start.
+    Policy,
+    /// PostgreSQL clusters, roles, topics.
+    Storage,
+    /// Databases, which need their roles.
+    Databases,
+    /// Migration Jobs, which need their databases.
+    Migrations,
+    /// Services, weighted routes and analysis templates, which a Rollout refers to.
+    Services,
+    /// Deployments, Rollouts, CronJobs.
+    Workloads,
+    /// Scalers and what opens the way from outside.
+    Traffic,
+}

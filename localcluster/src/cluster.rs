@@ -1,0 +1,693 @@
+//! Starting, restarting and stopping a cluster.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::future::{try_join, try_join3};
+use k8s_openapi::api::core::v1::{Node as KubeNode, ServiceAccount};
+use kube::api::{Api, GetParams, Patch, PatchParams, Request};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config as KubeConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::config::{Config, Models, Node, Part};
+use crate::controlplane;
+use crate::crds::{self, Peer};
+use crate::error::{Error, Result};
+use crate::kafka;
+use crate::kwok;
+use crate::models;
+use crate::pki::{Pki, write_private};
+use crate::ports::{Ports, is_free};
+use crate::process::{Directory, Life, Process, Spec, tail};
+use crate::progress::{Event, Progress};
+use crate::tools::{Tool, Tools};
+
+/// How long a part may take to become ready on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(40);
+
+/// A running cluster. Dropping an attached one kills it; a detached one stays.
+#[derive(Debug)]
+pub struct Cluster {
+    config: Config,
+    state: PathBuf,
+    kubeconfig: PathBuf,
+    tools: Tools,
+    pki: Pki,
+    directory: Directory,
+    ports: Mutex<Ports>,
+    running: Mutex<Running>,
+    begun: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    processes: BTreeMap<Part, Process>,
+    models: Option<models::Thread>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is guarded is complete after every statement.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Cluster {
+    /// Builds what is missing, starts everything that `config` names and waits until it is ready. If that fails, or the
+    /// future is dropped, an attached cluster is killed; of a detached one, [`stop_all`] stops what was started.
+    ///
+    /// # Errors
+    /// If a tool cannot be built, or a part does not become ready.
+    pub async fn start(config: Config) -> Result<Self> {
+        let tools = Tools::new(config.cache.clone());
+        prepare_tools(&config, &tools).await?;
+        let begun = Instant::now();
+        let state = match &config.state {
+            Some(state) => state.clone(),
+            None => temporary_state()?,
+        };
+        fs::create_dir_all(&state).map_err(Error::io("create", &state))?;
+        let directory = Directory::open(&state)?;
+        let pki = Pki::open(&state.join("pki"))?;
+        let ports = Ports::open(&state.join("ports.json"))?;
+        let kubeconfig = state.join("kubeconfig");
+        let cluster = Self {
+            config,
+            state,
+            kubeconfig,
+            tools,
+            pki,
+            directory,
+            ports: Mutex::new(ports),
+            running: Mutex::default(),
+            begun,
+        };
+        cluster.choose_fixed_ports()?;
+        let server = format!("https://127.0.0.1:{}", cluster.port("kube-apiserver")?);
+        write_private(&cluster.kubeconfig, &cluster.pki.admin_kubeconfig(&server)?)?;
+        let audit_policy = cluster.state.join("audit-policy.json");
+        fs::write(&audit_policy, controlplane::AUDIT_POLICY)
+            .map_err(Error::io("write", &audit_policy))?;
+        cluster.start_everything().await?;
+        Ok(cluster)
+    }
+
+    fn choose_fixed_ports(&self) -> Result<()> {
+        let mut ports = lock(&self.ports);
+        if let Some(port) = self.config.api_port {
+            ports.set("kube-apiserver", port)?;
+        }
+        if let Some(port) = self.config.kafka.as_ref().and_then(|k| k.port) {
+            ports.set("kafka", port)?;
+        }
+        Ok(())
+    }
+
+    async fn start_everything(&self) -> Result<()> {
+        try_join(self.start_kafka(), self.start_kubernetes())
+            .await
+            .map(drop)
+    }
+
+    async fn start_kafka(&self) -> Result<()> {
+        if !self.config.wants(Part::Kafka) {
+            return Ok(());
+        }
+        self.launch(Part::Kafka)?;
+        self.wait_ready(Part::Kafka).await
+    }
+
+    async fn start_kubernetes(&self) -> Result<()> {
+        self.launch(Part::Etcd)?;
+        self.launch(Part::ApiServer)?;
+        self.wait_ready(Part::ApiServer).await?;
+        let client = self.client()?;
+        // These two need no CRD, and their caches fill while the CRDs are loaded.
+        for part in [Part::ControllerManager, Part::Scheduler] {
+            if self.config.wants(part) {
+                self.launch(part)?;
+            }
+        }
+        try_join3(
+            self.start_peers(&client),
+            self.start_nodes(&client),
+            self.wait_ready(Part::ControllerManager),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Peers' CRDs, then whoever watches them.
+    async fn start_peers(&self, client: &Client) -> Result<()> {
+        let progress = self.config.progress.as_ref();
+        crds::install(client, &self.tools, &self.config.peers, progress).await?;
+        if !self.config.peers.is_empty() {
+            progress.event(Event::Ready {
+                what: "custom resource definitions",
+                took: self.begun.elapsed(),
+            });
+        }
+        for part in [Part::Models, Part::ArgoRollouts] {
+            if self.config.wants(part) {
+                self.launch(part)?;
+                self.wait_ready(part).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn start_nodes(&self, client: &Client) -> Result<()> {
+        let Node::Kwok { count } = self.config.node else {
+            return Ok(());
+        };
+        let (definition, stages) = kwok::split(crds::kwok_files(
+            &self.tools,
+            self.config.progress.as_ref(),
+        )?);
+        crds::apply_crds(client, definition).await?;
+        kwok::apply_stages(client, &stages).await?;
+        self.launch(Part::Kwok)?;
+        let nodes: Api<KubeNode> = Api::all(client.clone());
+        for (name, node) in kwok::nodes(count) {
+            let params = PatchParams::apply("localcluster").force();
+            nodes
+                .patch(&name, &params, &Patch::Apply(&node))
+                .await
+                .map_err(Error::kube(format!("make the node {name}")))?;
+        }
+        self.wait_ready(Part::Kwok).await?;
+        if self.config.peers.contains(&Peer::CloudNativePg) {
+            // Only once the CRD is there: KWOK looks for a kind when it first sees a stage for it.
+            self.until("the CRD of CloudNativePG", Part::Kwok, || async {
+                serves(client, "/apis/postgresql.cnpg.io/v1").await
+            })
+            .await?;
+            kwok::apply_cloudnative_pg(client).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a part unless it already runs.
+    fn launch(&self, part: Part) -> Result<()> {
+        if self.is_running(part) {
+            return Ok(());
+        }
+        if part == Part::Models && matches!(self.config.models, Models::Thread) {
+            let thread = models::Thread::start(self.kube_config()?)?;
+            lock(&self.running).models = Some(thread);
+            return Ok(());
+        }
+        if let Some(process) = self
+            .directory
+            .find(part.name())
+            .filter(|_| self.config.life == Life::Detached)
+        {
+            lock(&self.running).processes.insert(part, process);
+            return Ok(());
+        }
+        let spec = self.spec(part)?;
+        self.refuse_taken_port(part)?;
+        let process = self.directory.spawn(&spec, self.config.life)?;
+        lock(&self.running).processes.insert(part, process);
+        Ok(())
+    }
+
+    fn refuse_taken_port(&self, part: Part) -> Result<()> {
+        let fixed = match part {
+            Part::ApiServer => self.config.api_port,
+            Part::Kafka => self.config.kafka.as_ref().and_then(|k| k.port),
+            _ => None,
+        };
+        match fixed {
+            Some(port) if !is_free(port) => Err(Error::PortTaken {
+                part: part.name().to_owned(),
+                port,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn spec(&self, part: Part) -> Result<Spec> {
+        let tool = |tool| self.tools.ensure(tool, self.config.progress.as_ref());
+        let ports = || -> Result<controlplane::Ports> {
+            Ok(controlplane::Ports {
+                etcd_client: self.port("etcd")?,
+                etcd_peer: self.port("etcd-peer")?,
+                api: self.port("kube-apiserver")?,
+            })
+        };
+        let spec = match part {
+            Part::Etcd => Spec::new(part.name(), tool(Tool::Etcd)?)
+                .args(controlplane::etcd(&self.state, &ports()?)),
+            Part::ApiServer => Spec::new(part.name(), tool(Tool::KubeApiserver)?).args(
+                controlplane::api_server(&self.state, &self.pki, &ports()?, &self.config),
+            ),
+            Part::ControllerManager => {
+                Spec::new(part.name(), tool(Tool::KubeControllerManager)?).args(
+                    controlplane::controller_manager(&self.kubeconfig, &self.pki, &self.config),
+                )
+            }
+            Part::Scheduler => Spec::new(part.name(), tool(Tool::KubeScheduler)?)
+                .args(controlplane::scheduler(&self.kubeconfig)),
+            Part::Kwok => Spec::new(part.name(), tool(Tool::Kwok)?)
+                .args(kwok::args(&self.kubeconfig))
+                .env("HOME", &self.state),
+            Part::ArgoRollouts => {
+                let args = controlplane::argo_rollouts(
+                    &self.kubeconfig,
+                    self.port("rollouts-metrics")?,
+                    self.port("rollouts-health")?,
+                );
+                Spec::new(part.name(), tool(Tool::RolloutsController)?).args(args)
+            }
+            Part::Kafka => {
+                let kafka = self.config.kafka.clone().unwrap_or_default();
+                let entry = self.tools.ensure_kafka(self.config.progress.as_ref())?;
+                kafka::prepare(&entry, &self.state, &self.pki, &kafka, self.kafka_ports()?)?
+            }
+            Part::Models => match &self.config.models {
+                Models::Process { program, args } => {
+                    Spec::new(part.name(), program).args(args.clone()).args([
+                        "--kubeconfig".into(),
+                        self.kubeconfig.clone().into_os_string(),
+                    ])
+                }
+                Models::None | Models::Thread => {
+                    return Err(Error::NotConfigured {
+                        part: part.name().to_owned(),
+                    });
+                }
+            },
+        };
+        Ok(spec)
+    }
+
+    fn kafka_ports(&self) -> Result<kafka::Ports> {
+        Ok(kafka::Ports {
+            plaintext: self.port("kafka")?,
+            controller: self.port("kafka-controller")?,
+            sasl_ssl: self.port("kafka-sasl-ssl")?,
+        })
+    }
+
+    fn port(&self, name: &str) -> Result<u16> {
+        lock(&self.ports).get(name)
+    }
+
+    async fn wait_ready(&self, part: Part) -> Result<()> {
+        if !self.config.wants(part) {
+            return Ok(());
+        }
+        match part {
+            Part::ApiServer => {
+                let client = self.client()?;
+                self.until("/readyz", part, || async {
+                    serves(&client, "/readyz").await
+                })
+                .await?;
+            }
+            Part::ControllerManager => {
+                // Without it the API server refuses pods.
+                let accounts: Api<ServiceAccount> = Api::namespaced(self.client()?, "default");
+                self.until("the default service account", part, || async {
+                    matches!(accounts.get_opt("default").await, Ok(Some(_)))
+                })
+                .await?;
+            }
+            Part::Kwok => {
+                let nodes: Api<KubeNode> = Api::all(self.client()?);
+                self.until("a Ready node", part, || async {
+                    matches!(nodes.get_opt("kwok-1").await, Ok(Some(node)) if is_ready(&node))
+                })
+                .await?;
+            }
+            Part::ArgoRollouts => {
+                let port = self.port("rollouts-health")?;
+                self.until("/healthz", part, || is_healthy(port)).await?;
+            }
+            Part::Kafka => {
+                let log = self.directory.log(part.name());
+                let started = || async {
+                    fs::read_to_string(&log).is_ok_and(|text| text.contains(kafka::STARTED))
+                };
+                self.until("the broker's start", part, started).await?;
+            }
+            Part::Etcd | Part::Scheduler | Part::Models => {}
+        }
+        self.config.progress.event(Event::Ready {
+            what: part.name(),
+            took: self.begun.elapsed(),
+        });
+        Ok(())
+    }
+
+    /// Polls a condition until it holds, the part has ended, or patience has.
+    async fn until<F: Future<Output = bool>>(
+        &self,
+        what: &str,
+        part: Part,
+        mut condition: impl FnMut() -> F,
+    ) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let log = self.directory.log(part.name());
+        loop {
+            if condition().await {
+                return Ok(());
+            }
+            // The API server ends if etcd does, and says less about why; and nobody gets ready without the API server.
+            let needed = match part {
+                Part::Kafka => &[][..],
+                _ => &[Part::Etcd, Part::ApiServer][..],
+            };
+            for part in needed.iter().copied().chain([part]) {
+                if !self.is_running(part) {
+                    let log = self.directory.log(part.name());
+                    return Err(Error::Ended {
+                        part: part.name().to_owned(),
+                        tail: tail(&log),
+                        log,
+                    });
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::NotReady {
+                    part: part.name().to_owned(),
+                    seconds: PATIENCE.as_secs(),
+                    waiting_for: what.to_owned(),
+                    tail: tail(&log),
+                    log,
+                });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Whether a part runs.
+    pub fn is_running(&self, part: Part) -> bool {
+        let mut running = lock(&self.running);
+        if part == Part::Models && running.models.is_some() {
+            return running
+                .models
+                .as_ref()
+                .is_some_and(models::Thread::is_alive);
+        }
+        running
+            .processes
+            .get_mut(&part)
+            .is_some_and(Process::is_alive)
+    }
+
+    /// The process id of a running part.
+    pub fn process_id(&self, part: Part) -> Option<i32> {
+        lock(&self.running)
+            .processes
+            .get(&part)
+            .and_then(Process::id)
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The directory of everything that this cluster writes.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The log of a part.
+    pub fn log(&self, part: Part) -> PathBuf {
+        self.directory.log(part.name())
+    }
+
+    /// The API server's audit log, one JSON event a line, if [`Config::audit`] was asked for.
+    pub fn audit_log(&self) -> PathBuf {
+        self.state.join("audit.log")
+    }
+
+    /// The kubectl that fits this cluster, built if need be. Blocks while it builds.
+    ///
+    /// # Errors
+    /// If it cannot be built.
+    pub fn kubectl(&self) -> Result<PathBuf> {
+        self.tools
+            .ensure(Tool::Kubectl, self.config.progress.as_ref())
+    }
+
+    /// An administrator's client configuration.
+    ///
+    /// # Errors
+    /// If the kubeconfig is damaged.
+    pub fn kube_config(&self) -> Result<KubeConfig> {
+        let bad = |reason: String| Error::Kubeconfig {
+            path: self.kubeconfig.clone(),
+            reason,
+        };
+        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).map_err(|e| bad(e.to_string()))?;
+        // Not async: nothing in our kubeconfigs has to be asked for.
+        let options = KubeConfigOptions::default();
+        let load = KubeConfig::from_custom_kubeconfig(kubeconfig, &options);
+        futures::executor::block_on(load).map_err(|e| bad(e.to_string()))
+    }
+
+    /// An administrator's client. Make one in each runtime: it ends with the runtime in which it was made.
+    ///
+    /// # Errors
+    /// If the kubeconfig is damaged.
+    pub fn client(&self) -> Result<Client> {
+        Client::try_from(self.kube_config()?).map_err(Error::kube("make a client"))
+    }
+
+    /// A kubeconfig for the bearer of a token, such as a ServiceAccount's.
+    ///
+    /// # Errors
+    /// If the certificate authority cannot be read.
+    pub fn token_kubeconfig(&self, token: &str) -> Result<String> {
+        self.pki.token_kubeconfig(
+            &format!("https://127.0.0.1:{}", self.port("kube-apiserver")?),
+            token,
+        )
+    }
+
+    /// `host:port` of Kafka's PLAINTEXT listener.
+    ///
+    /// # Errors
+    /// If there is no Kafka.
+    pub fn kafka_bootstrap(&self) -> Result<String> {
+        self.kafka_address("kafka", self.config.kafka.is_some())
+    }
+
+    /// `host:port` of Kafka's SASL_SSL listener.
+    ///
+    /// # Errors
+    /// If there is no Kafka or no user of it.
+    pub fn kafka_sasl_bootstrap(&self) -> Result<String> {
+        self.kafka_address(
+            "kafka-sasl-ssl",
+            self.config.kafka.as_ref().is_some_and(|k| k.sasl.is_some()),
+        )
+    }
+
+    fn kafka_address(&self, listener: &str, exists: bool) -> Result<String> {
+        if !exists {
+            return Err(Error::NotConfigured {
+                part: listener.to_owned(),
+            });
+        }
+        Ok(format!("127.0.0.1:{}", self.port(listener)?))
+    }
+
+    /// The authority that signed the certificate of Kafka's SASL_SSL listener, as PEM.
+    pub fn kafka_ca(&self) -> PathBuf {
+        self.pki.file("kafka-ca.crt")
+    }
+
+    /// Kills a part at once, as a crash would.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub fn stop_part(&self, part: Part) -> Result<()> {
+        self.end(part, Duration::ZERO)
+    }
+
+    /// Starts a part that was stopped, or kills and starts one that runs; same ports, same data.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub async fn restart_part(&self, part: Part) -> Result<()> {
+        self.stop_part(part)?;
+        self.launch(part)?;
+        self.wait_ready(part).await
+    }
+
+    fn end(&self, part: Part, patience: Duration) -> Result<()> {
+        let (process, models) = {
+            let mut running = lock(&self.running);
+            (
+                running.processes.remove(&part),
+                (part == Part::Models)
+                    .then(|| running.models.take())
+                    .flatten(),
+            )
+        };
+        if let Some(mut models) = models {
+            models.stop();
+        }
+        process.map_or(Ok(()), |mut process| process.stop(patience))
+    }
+
+    /// Stops everything and removes the state directory.
+    ///
+    /// # Errors
+    /// If a process does not end, or a file cannot be removed.
+    pub fn stop(self) -> Result<()> {
+        self.stop_processes()?;
+        remove_dir(&self.state)
+    }
+
+    fn stop_processes(&self) -> Result<()> {
+        Part::ALL
+            .into_iter()
+            .try_for_each(|part| self.end(part, Duration::ZERO))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.config.life == Life::Attached {
+            // Nobody can be told here; what could not be removed is removed by the next cluster.
+            let _ = self.stop_processes().and_then(|()| remove_dir(&self.state));
+        }
+    }
+}
+
+/// Stops every process of a detached cluster (and whatever else was started in the same directory) and removes the
+/// directory. Gives the names of those that ran.
+///
+/// # Errors
+/// If a process does not end, or a file cannot be removed.
+pub fn stop_all(state: &Path) -> Result<Vec<String>> {
+    if !state.exists() {
+        return Ok(Vec::new());
+    }
+    let directory = Directory::open(state)?;
+    let order = |name: &str| {
+        Part::ALL
+            .into_iter()
+            .position(|p| p.name() == name)
+            .map_or(0, |i| i + 1)
+    };
+    let mut names = directory.names();
+    // Strangers, such as the operator itself, come first: they use the rest.
+    names.sort_by_key(|name| order(name));
+    let mut stopped = Vec::new();
+    for name in names {
+        if let Some(mut process) = directory.find(&name) {
+            process.stop(Duration::from_secs(3))?;
+            stopped.push(name);
+        }
+    }
+    remove_dir(state)?;
+    Ok(stopped)
+}
+
+fn remove_dir(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", dir)(e)),
+        _ => Ok(()),
+    }
+}
+
+async fn prepare_tools(config: &Config, tools: &Tools) -> Result<()> {
+    let (config, tools) = (config.clone(), tools.clone());
+    let build = move || -> Result<()> {
+        let progress: &dyn Progress = config.progress.as_ref();
+        let needed = [
+            (Part::Etcd, Tool::Etcd),
+            (Part::ApiServer, Tool::KubeApiserver),
+            (Part::ControllerManager, Tool::KubeControllerManager),
+            (Part::Scheduler, Tool::KubeScheduler),
+            (Part::Kwok, Tool::Kwok),
+            (Part::ArgoRollouts, Tool::RolloutsController),
+        ];
+        for (part, tool) in needed {
+            if config.wants(part) {
+                tools.ensure(tool, progress)?;
+            }
+        }
+        if config.wants(Part::Kafka) {
+            tools.ensure_kafka(progress)?;
+        }
+        if config.wants(Part::Kwok) {
+            crds::kwok_files(&tools, progress)?;
+        }
+        config
+            .peers
+            .iter()
+            .try_for_each(|peer| crds::files(&tools, *peer, progress).map(drop))
+    };
+    tokio::task::spawn_blocking(build)
+        .await
+        .map_err(|e| Error::Task(e.to_string()))?
+}
+
+/// A new directory for an attached cluster. Directories of processes that were killed before they could clean up are
+/// removed on the way.
+fn temporary_state() -> Result<PathBuf> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let parent = std::env::temp_dir().join("todo-operator-tests");
+    fs::create_dir_all(&parent).map_err(Error::io("create", &parent))?;
+    let ours = std::process::id();
+    for entry in fs::read_dir(&parent)
+        .map_err(Error::io("read", &parent))?
+        .flatten()
+    {
+        let owner = entry
+            .file_name()
+            .to_str()
+            .and_then(|n| n.split('-').next()?.parse::<u32>().ok());
+        if owner
+            .is_some_and(|pid| pid != ours && !Path::new("/proc").join(pid.to_string()).exists())
+        {
+            // Another process may be removing it at this moment.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    let state = parent.join(format!("{ours}-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
+    remove_dir(&state)?;
+    Ok(state)
+}
+
+fn is_ready(node: &KubeNode) -> bool {
+    let conditions = node.status.as_ref().and_then(|s| s.conditions.as_ref());
+    conditions.is_some_and(|c| c.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+}
+
+/// Whether the API server answers a GET of this path with success.
+async fn serves(client: &Client, path: &str) -> bool {
+    let Some((parent, name)) = path.rsplit_once('/') else {
+        return false;
+    };
+    match Request::new(parent).get(name, &GetParams::default()) {
+        Ok(request) => client.request_text(request).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// Whether a server on the host answers `/healthz` with 200. Plain sockets: it is one line of HTTP.
+async fn is_healthy(port: u16) -> bool {
+    let ask = async {
+        let mut stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await?;
+        std::io::Result::Ok(answer.ends_with(b" 200"))
+    };
+    ask.await.unwrap_or(false)
+}

@@ -1,0 +1,36 @@
+//! A real Kubernetes control plane and its real peers on one machine, from package registries alone: no container engine,
+//! no image. Programs are built from the modules that the `go.mod` and `pom.xml` files beside this crate pin, and kept in a
+//! cache outside the tree.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), localcluster::Error> {
+//! use localcluster::{Cluster, Config, Node, Peer};
+//!
+//! let cluster = Cluster::start(Config::control_plane().controllers().node(Node::Kwok { count: 1 }).peers([Peer::Keda])).await?;
+//! let client = cluster.client()?;
+//! # Ok(()) }
+//! ```
+
+mod cache;
+mod cluster;
+mod config;
+mod controlplane;
+mod crds;
+mod error;
+mod kafka;
+mod kwok;
+pub mod models;
+mod pki;
+mod ports;
+pub mod process;
+mod progress;
+mod tools;
+
+pub use cache::Cache;
+pub use cluster::{Cluster, stop_all};
+pub use config::{Config, Kafka, KafkaUser, Models, Node, Part};
+pub use crds::{Peer, install as install_crds};
+pub use error::{Error, Result};
+pub use process::Life;
+pub use progress::{Event, Lines, Progress, Silent};
+pub use tools::{Tool, Tools};

@@ -567,34 +567,46 @@ impl Drop for Cluster {
     }
 }
 
-/// Stops every process of a detached cluster (and whatever else was started in the same directory) and removes the
-/// directory. Gives the names of those that ran.
+/// Names of the processes that run in the directory of a detached cluster.
 ///
 /// # Errors
-/// If a process does not end, or a file cannot be removed.
-pub fn stop_all(state: &Path) -> Result<Vec<String>> {
+/// If the directory cannot be used.
+pub fn running(state: &Path) -> Result<Vec<String>> {
     if !state.exists() {
         return Ok(Vec::new());
     }
     let directory = Directory::open(state)?;
+    let mut names = directory.names();
+    names.retain(|name| directory.find(name).is_some());
+    Ok(names)
+}
+
+/// Stops every process of a detached cluster (and whatever else was started in the same directory) except those named in
+/// `keep`, and removes the directory if it keeps none. Gives the names of those that it stopped.
+///
+/// # Errors
+/// If a process does not end, or a file cannot be removed.
+pub fn stop_all(state: &Path, keep: &[String]) -> Result<Vec<String>> {
+    // Strangers, such as the operator itself, come first: they use the rest.
     let order = |name: &str| {
         Part::ALL
             .into_iter()
             .position(|p| p.name() == name)
             .map_or(0, |i| i + 1)
     };
-    let mut names = directory.names();
-    // Strangers, such as the operator itself, come first: they use the rest.
+    let mut names = running(state)?;
+    names.retain(|name| !keep.contains(name));
     names.sort_by_key(|name| order(name));
-    let mut stopped = Vec::new();
-    for name in names {
-        if let Some(mut process) = directory.find(&name) {
+    if !names.is_empty() {
+        let directory = Directory::open(state)?;
+        for mut process in names.iter().filter_map(|name| directory.find(name)) {
             process.stop(Duration::from_secs(3))?;
-            stopped.push(name);
         }
     }
-    remove_dir(state)?;
-    Ok(stopped)
+    if keep.is_empty() {
+        remove_dir(state)?;
+    }
+    Ok(names)
 }
 
 fn remove_dir(dir: &Path) -> Result<()> {

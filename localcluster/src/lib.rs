@@ -27,10 +27,11 @@ mod progress;
 mod tools;
 
 pub use cache::Cache;
-pub use cluster::{Cluster, stop_all};
+pub use cluster::{Cluster, running, stop_all};
 pub use config::{Config, Kafka, KafkaUser, Models, Node, Part};
 pub use crds::{Peer, install as install_crds};
 pub use error::{Error, Result};
+pub use ports::free_port;
 pub use process::Life;
 pub use progress::{Event, Lines, Progress, Silent};
 pub use tools::{Tool, Tools};

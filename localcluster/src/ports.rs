@@ -42,17 +42,9 @@ impl Ports {
         if let Some(port) = self.chosen.get(name) {
             return Ok(*port);
         }
-        let mut random = rand::rng();
-        for _ in 0..200 {
-            let port = random.random_range(RANGE);
-            if !self.chosen.values().any(|p| *p == port) && is_free(port) {
-                self.set(name, port)?;
-                return Ok(port);
-            }
-        }
-        Err(Error::NoFreePort {
-            part: name.to_owned(),
-        })
+        let port = choose(name, |port| self.chosen.values().any(|p| *p == port))?;
+        self.set(name, port)?;
+        Ok(port)
     }
 
     /// Gives `name` a fixed port.
@@ -61,6 +53,24 @@ impl Ports {
         let text = serde_json::json!(self.chosen).to_string();
         fs::write(&self.path, text).map_err(Error::io("write", &self.path))
     }
+}
+
+/// A port on 127.0.0.1 on which nothing listens at this moment.
+///
+/// # Errors
+/// If all that were tried are taken.
+pub fn free_port(part: &str) -> Result<u16> {
+    choose(part, |_| false)
+}
+
+fn choose(part: &str, is_taken: impl Fn(u16) -> bool) -> Result<u16> {
+    let mut random = rand::rng();
+    std::iter::repeat_with(|| random.random_range(RANGE))
+        .take(200)
+        .find(|port| !is_taken(*port) && is_free(*port))
+        .ok_or_else(|| Error::NoFreePort {
+            part: part.to_owned(),
+        })
 }
 
 /// Whether nothing listens on the port.

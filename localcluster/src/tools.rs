@@ -254,7 +254,7 @@ impl Tools {
                 fs::write(&pom, POM).map_err(Error::io("write", &pom))?;
                 let log4j = work.join("log4j2.properties");
                 fs::write(&log4j, LOG4J).map_err(Error::io("write", &log4j))?;
-                let mut mvn = Command::new("mvn");
+                let mut mvn = dying_with_us("mvn");
                 mvn.args(["-q", "-B", "-f"])
                     .arg(&pom)
                     .args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
@@ -285,13 +285,20 @@ impl Tools {
 
 /// A Go command in a directory, with the settings that make the build independent of the machine.
 pub(crate) fn go(dir: &Path) -> Command {
-    let mut command = Command::new("go");
+    let mut command = dying_with_us("go");
     // A go.work or GOFLAGS of the user must not change what is built.
     command
         .current_dir(dir)
         .env("CGO_ENABLED", "0")
         .env("GOWORK", "off")
         .env("GOFLAGS", "-mod=readonly");
+    command
+}
+
+/// A command that ends when the thread that runs it does: nobody wants a build whose asker was interrupted.
+fn dying_with_us(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--", program]);
     command
 }
 
@@ -310,6 +317,9 @@ pub(crate) fn output(mut command: Command, what: &str) -> Result<String> {
         .map_err(|e| not_started(&command, what, e))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    if let Some(error) = not_found_by_setpriv(&command, output.status) {
+        return Err(error);
     }
     let said = if output.stderr.is_empty() {
         &output.stdout
@@ -352,6 +362,9 @@ pub(crate) fn run(mut command: Command, what: &str, mut line: impl FnMut(&str)) 
     if status.success() {
         return Ok(());
     }
+    if let Some(error) = not_found_by_setpriv(&command, status) {
+        return Err(error);
+    }
     Err(Error::Command {
         what: what.to_owned(),
         command: shown,
@@ -363,19 +376,31 @@ pub(crate) fn run(mut command: Command, what: &str, mut line: impl FnMut(&str)) 
 fn not_started(command: &Command, what: &str, error: std::io::Error) -> Error {
     let program = command.get_program().to_string_lossy().into_owned();
     if error.kind() == std::io::ErrorKind::NotFound {
-        let hint = match program.as_str() {
-            "go" => "install Go 1.26 or later (https://go.dev/dl)",
-            "mvn" => "install Apache Maven (Debian: apt-get install maven)",
-            "java" => "install Java 17 or later (Debian: apt-get install openjdk-17-jre-headless)",
-            _ => "install it",
-        };
-        return Error::MissingProgram { program, hint };
+        return missing(program);
     }
     Error::Spawn {
         part: what.to_owned(),
         program: PathBuf::from(program),
         source: error,
     }
+}
+
+/// The program that setpriv was to become, if that is what it could not find.
+fn not_found_by_setpriv(command: &Command, status: std::process::ExitStatus) -> Option<Error> {
+    let program = command.get_args().nth(3)?;
+    (command.get_program() == "setpriv" && status.code() == Some(127))
+        .then(|| missing(program.to_string_lossy().into_owned()))
+}
+
+fn missing(program: String) -> Error {
+    let hint = match program.as_str() {
+        "go" => "install Go 1.26 or later (https://go.dev/dl)",
+        "mvn" => "install Apache Maven (Debian: apt-get install maven)",
+        "java" => "install Java 17 or later (Debian: apt-get install openjdk-17-jre-headless)",
+        "setpriv" => "install util-linux",
+        _ => "install it",
+    };
+    Error::MissingProgram { program, hint }
 }
 
 fn show(command: &Command) -> String {

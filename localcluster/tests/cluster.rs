@@ -1,5 +1,7 @@
 //! Starts real clusters; builds the tools first if they are not in the cache.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -248,7 +250,7 @@ async fn a_detached_cluster_is_found_again() {
     let second = Cluster::start(config()).await.unwrap();
     assert_eq!(second.process_id(Part::Etcd), id);
     drop(second);
-    let stopped = localcluster::stop_all(&state).unwrap();
+    let stopped = localcluster::stop_all(&state, &[]).unwrap();
     assert_eq!(stopped, ["kube-apiserver", "etcd"]);
     assert_eq!(processes(&state), BTreeSet::new());
     assert!(!state.exists());

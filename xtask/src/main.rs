@@ -1,0 +1,62 @@
+//! `cargo xtask`: everything that a contributor runs.
+
+mod bench;
+mod codegen;
+mod down;
+mod peer_models;
+mod prerequisites;
+mod progress;
+mod repository;
+mod test;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser, Debug)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Everything that a contributor runs",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand, Debug)]
+enum Task {
+    /// Start the operator with a local Kubernetes and three stages of the demonstration app.
+    Up(up::Args),
+    /// Stop and remove everything that `up` has started.
+    Down,
+    /// Run everything that CI runs.
+    Test(test::Args),
+    /// Write what is generated from the CRD types.
+    Codegen(codegen::Args),
+    /// Measure the operator against a real API server.
+    Bench(bench::Args),
+    /// Play the peers that do not run here; started by `up`.
+    #[command(hide = true)]
+    PeerModels(peer_models::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Up(args) => up::run(args),
+        Task::Down => down::run(),
+        Task::Test(args) => test::run(&args),
+        Task::Codegen(args) => codegen::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::PeerModels(args) => peer_models::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

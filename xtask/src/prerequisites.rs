@@ -1,0 +1,236 @@
+//! What must be on the machine. As root on Debian or Ubuntu it is installed; elsewhere the command is said.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::progress::heading;
+
+/// The oldest Go that the pinned modules accept.
+const GO: (u32, u32) = (1, 26);
+/// The oldest Java that Kafka runs on.
+const JAVA: u32 = 17;
+
+/// Something that must be there.
+struct Need {
+    what: &'static str,
+    /// Debian's package; none has the Go that is needed.
+    package: Option<&'static str>,
+    is_met: fn() -> bool,
+}
+
+static OPERATOR: [Need; 5] = [
+    Need {
+        what: "a C compiler",
+        package: Some("gcc"),
+        is_met: || runs("cc", &["--version"]),
+    },
+    Need {
+        what: "a C++ compiler",
+        package: Some("g++"),
+        is_met: || runs("c++", &["--version"]),
+    },
+    Need {
+        what: "make and CMake",
+        package: Some("cmake make"),
+        is_met: || runs("cmake", &["--version"]) && runs("make", &["--version"]),
+    },
+    Need {
+        what: "pkg-config",
+        package: Some("pkg-config"),
+        is_met: || runs("pkg-config", &["--version"]),
+    },
+    Need {
+        what: "OpenSSL's headers",
+        package: Some("libssl-dev"),
+        is_met: || runs("pkg-config", &["--exists", "openssl"]),
+    },
+];
+
+static CLUSTER: [Need; 5] = [
+    Need {
+        what: "Go 1.26 or later",
+        package: None,
+        is_met: || output("go", &["version"]).is_some_and(|text| is_new_go(&text)),
+    },
+    Need {
+        what: "Java 17 or later",
+        package: Some("openjdk-17-jre-headless"),
+        is_met: || java().is_some_and(|text| is_new_java(&text)),
+    },
+    Need {
+        what: "Apache Maven",
+        package: Some("maven"),
+        is_met: || runs("mvn", &["--version"]),
+    },
+    Need {
+        what: "setsid",
+        package: Some("util-linux"),
+        is_met: || runs("setsid", &["--version"]),
+    },
+    Need {
+        what: "setpriv",
+        package: Some("util-linux"),
+        is_met: || runs("setpriv", &["--version"]),
+    },
+];
+
+/// Makes sure that the operator can be built and, if `with_cluster`, that a local cluster can be.
+pub fn ensure(with_cluster: bool) -> Result<()> {
+    let missing = missing(with_cluster);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(|need| need.what).collect();
+    if missing.iter().any(|need| need.package.is_none()) {
+        bail!(
+            "{} is missing: install Go from https://go.dev/dl and put its `go` on PATH, then run this again",
+            names.join(", ")
+        );
+    }
+    let mut packages: Vec<_> = missing
+        .iter()
+        .filter_map(|need| need.package)
+        .flat_map(str::split_whitespace)
+        .collect();
+    packages.dedup();
+    if !is_debian() {
+        bail!(
+            "{} is missing: install it with your system's package manager (on Debian: apt-get install {}), then run this again",
+            names.join(", "),
+            packages.join(" ")
+        );
+    }
+    if !nix::unistd::geteuid().is_root() {
+        bail!(
+            "{} is missing. Run:\n\n  sudo apt-get update && sudo apt-get install --yes --no-install-recommends {}\n\nthen run this again",
+            names.join(", "),
+            packages.join(" ")
+        );
+    }
+    heading(&format!("Installing {}", packages.join(" ")));
+    apt_get(&["update", "-qq"])?;
+    let mut install = vec!["install", "--yes", "-qq", "--no-install-recommends"];
+    install.extend(packages);
+    apt_get(&install)?;
+    let still: Vec<_> = self::missing(with_cluster)
+        .iter()
+        .map(|need| need.what)
+        .collect();
+    if !still.is_empty() {
+        bail!(
+            "{} is still missing after the installation: see the output of apt-get above",
+            still.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn missing(with_cluster: bool) -> Vec<&'static Need> {
+    let cluster = if with_cluster { &CLUSTER[..] } else { &[] };
+    OPERATOR
+        .iter()
+        .chain(cluster)
+        .filter(|need| !(need.is_met)())
+        .collect()
+}
+
+fn apt_get(args: &[&str]) -> Result<()> {
+    let status = Command::new("apt-get")
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run apt-get")?;
+    if !status.success() {
+        bail!("`apt-get {}` failed ({status})", args.join(" "));
+    }
+    Ok(())
+}
+
+fn is_debian() -> bool {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    names_debian(&release)
+}
+
+fn names_debian(release: &str) -> bool {
+    let values = release
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(name, _)| matches!(*name, "ID" | "ID_LIKE"));
+    values
+        .flat_map(|(_, value)| value.trim_matches('"').split(' '))
+        .any(|id| matches!(id, "debian" | "ubuntu"))
+}
+
+fn runs(program: &str, args: &[&str]) -> bool {
+    let status = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+fn output(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    // Java writes its version to standard error.
+    Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+fn java() -> Option<String> {
+    output("java", &["-version"])
+}
+
+/// "go version go1.26.8 linux/amd64"
+fn is_new_go(text: &str) -> bool {
+    let version = text
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("go1."))
+        .and_then(|rest| rest.split(['.', 'r', 'b']).next()?.parse().ok());
+    version.is_some_and(|minor: u32| (1, minor) >= GO)
+}
+
+/// `openjdk version "17.0.15" 2025-04-15`; before Java 9 "1.8.0".
+fn is_new_java(text: &str) -> bool {
+    let version = text
+        .split('"')
+        .nth(1)
+        .and_then(|version| version.split(['.', '-', '+']).next()?.parse::<u32>().ok());
+    version.is_some_and(|major| major >= JAVA)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_versions_are_compared_as_numbers() {
+        assert!(is_new_go("go version go1.26.8 linux/amd64"));
+        assert!(is_new_go("go version go1.26 linux/amd64"));
+        assert!(is_new_go("go version go1.27rc1 linux/amd64"));
+        assert!(!is_new_go("go version go1.19.8 linux/amd64"));
+        assert!(!is_new_go(""));
+    }
+
+    #[test]
+    fn java_versions_are_read_old_and_new() {
+        assert!(is_new_java("openjdk version \"17.0.15\" 2025-04-15\n"));
+        assert!(is_new_java("openjdk version \"25\" 2025-09-16\n"));
+        assert!(!is_new_java("java version \"1.8.0_402\"\n"));
+        assert!(!is_new_java("The program 'java' is not installed"));
+    }
+
+    #[test]
+    fn debian_and_its_children_are_known() {
+        assert!(names_debian("NAME=\"Debian GNU/Linux\"\nID=debian\n"));
+        assert!(names_debian("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"));
+        assert!(!names_debian("ID=fedora\n"));
+    }
+}

@@ -1,0 +1,94 @@
+//! `cargo xtask test`: what CI runs, and nothing else.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use localcluster::{Cache, Tools};
+
+use crate::progress::{done, heading, shown};
+use crate::repository::{cargo, root};
+use crate::{codegen, prerequisites};
+
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Also what takes long.
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// Runs all checks, and stops at the first that fails.
+pub fn run(args: &Args) -> Result<()> {
+    let root = root()?;
+    let begun = Instant::now();
+    prerequisites::ensure(true)?;
+    step(&root, "Formatting", &["fmt", "--all", "--check"], args.full)?;
+    step(
+        &root,
+        "Lints",
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        args.full,
+    )?;
+    heading("Generated files");
+    codegen::run(&codegen::Args { check: true })?;
+    heading("Cluster tools");
+    Tools::new(Cache::from_env()).ensure_all(shown().as_ref())?;
+    step(&root, "Tests", &["test", "--workspace"], args.full)?;
+    if args.full {
+        licences(&root)?;
+    }
+    done("everything passed", begun.elapsed());
+    Ok(())
+}
+
+fn step(root: &Path, name: &str, args: &[&str], full: bool) -> Result<()> {
+    heading(name);
+    let mut command = cargo(root);
+    command.args(args);
+    if full {
+        command.env("TODO_OPERATOR_TEST_FULL", "1");
+    }
+    succeed(command, name)
+}
+
+/// Without the advisories, which need the network.
+fn licences(root: &Path) -> Result<()> {
+    let installed = cargo(root)
+        .args(["deny", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !installed {
+        heading("Licences and sources: skipped, cargo-deny is not installed");
+        return Ok(());
+    }
+    heading("Licences and sources");
+    let mut command = cargo(root);
+    command.args(["deny", "--offline", "check", "bans", "licenses", "sources"]);
+    succeed(command, "cargo deny")
+}
+
+fn succeed(mut command: Command, name: &str) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    if !status.success() {
+        bail!(
+            "{name}: `cargo {}` failed ({status})",
+            command
+                .get_args()
+                .map(|a| a.to_string_lossy())
+                .collect::<Vec<_>>()
+                .join(" ")
+        );
+    }
+    Ok(())
+}

@@ -62,7 +62,10 @@ pub struct Component {
     pub secret_files: BTreeMap<String, SecretFiles>,
     /// Directories that the process may write to, each an empty volume: the root file system is read-only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 256), regex(pattern = r"^/.+")))]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 256), regex(pattern = r"^/.+"))
+    )]
     pub writable: Vec<String>,
     /// How many replicas run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,7 +130,10 @@ pub enum Protocol {
 #[serde(rename_all = "camelCase")]
 pub struct Route {
     /// Path prefixes that lead here.
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 256), regex(pattern = r"^/")))]
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(min = 1, max = 256), regex(pattern = r"^/"))
+    )]
     pub paths: Vec<String>,
     /// Host, where it is not `traffic.host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -343,7 +349,10 @@ pub struct Analysis {
     /// Least share of requests (or messages) that succeed, in per cent with up to two decimals, as `99` or `99.5`;
     /// 99 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 6), regex(pattern = r"^(100(\.0{1,2})?|[0-9]{1,2}(\.[0-9]{1,2})?)$"))]
+    #[schemars(
+        length(max = 6),
+        regex(pattern = r"^(100(\.0{1,2})?|[0-9]{1,2}(\.[0-9]{1,2})?)$")
+    )]
     pub success: Option<String>,
     /// Longest 99th percentile of the request duration; not judged where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

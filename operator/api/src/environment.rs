@@ -25,21 +25,39 @@ use crate::traffic::Router;
     doc = "A stage: its namespace, its policy, where releases come from and what they must pass.",
     printcolumn(name = "Stage", type_ = "string", json_path = ".spec.stage"),
     printcolumn(name = "Namespace", type_ = "string", json_path = ".spec.namespace"),
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
     printcolumn(name = "Apps", type_ = "string", json_path = ".status.apps"),
-    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
     selectable = ".spec.namespace"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TodoEnvironmentSpec {
     /// What kind of stage it is, as `test`, `staging` or `production`; `components.<c>.environments` names stages.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub stage: String,
     /// Its namespace; the TodoApps there belong to it.
     #[x_kube(validation = Rule::new("self == oldSelf").message("an environment's namespace cannot change: make another TodoEnvironment"))]
     #[x_kube(validation = Rule::new("!self.startsWith('kube-')").message("kube-* namespaces belong to Kubernetes"))]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub namespace: String,
     /// What its applications get where they say nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -226,7 +244,10 @@ pub struct EnvironmentMessaging {
     /// Name of the administrator's credential: a directory below the operator's `--kafka-credentials`, into which a Secret
     /// is mounted with `ca.crt`, `user.crt` and `user.key`, or `username` and `password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub admin_credential: Option<String>,
     /// Secret in the applications' namespace with the clients' credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]

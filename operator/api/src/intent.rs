@@ -18,12 +18,20 @@ use serde::{Deserialize, Serialize};
     status = "TodoIntentStatus",
     doc = "One person's act: Approve, Promote, Hold, Freeze, Stop, Resume, Retry or Rollback. Immutable.",
     printcolumn(name = "Verb", type_ = "string", json_path = ".spec.verb"),
-    printcolumn(name = "Environment", type_ = "string", json_path = ".spec.environment"),
+    printcolumn(
+        name = "Environment",
+        type_ = "string",
+        json_path = ".spec.environment"
+    ),
     printcolumn(name = "App", type_ = "string", json_path = ".spec.app"),
     printcolumn(name = "User", type_ = "string", json_path = ".spec.user"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[x_kube(validation = Rule::new("self == oldSelf").message("an intent is immutable: delete it and create another"))]
 #[x_kube(validation = Rule::new("self.verb != 'Approve' || has(self.release)").message("Approve names the release that it approves: set release").field_path(".release"))]

@@ -25,7 +25,10 @@ pub struct Source {
     pub path: Option<String>,
     /// Name of the credential: a directory below the operator's `--git-credentials`, into which a Secret is mounted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub credential: Option<String>,
     /// The Argo CD Application whose sync is the proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -59,7 +59,11 @@ pub struct ReleaseImage {
     printcolumn(name = "App", type_ = "string", json_path = ".spec.app"),
     printcolumn(name = "Versions", type_ = "string", json_path = ".status.versions"),
     printcolumn(name = "Stages", type_ = "string", json_path = ".status.summary"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a TodoRelease is a record of git: its spec cannot change"))]
 #[serde(rename_all = "camelCase")]

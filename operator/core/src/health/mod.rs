@@ -1,9 +1,23 @@
 //! How an object is, by the rules of the peer that runs it, trusted only for its current generation.
 
+mod analysis;
+pub mod database;
+pub(crate) mod fields;
+mod pod;
+mod quota;
+mod replica_set;
+mod rollout;
+mod route;
+mod scaler;
+mod template;
+mod topic;
+mod workload;
+
 use serde_json::Value;
 
 use crate::kind::Kind;
 use crate::live::Detail;
+use fields::is_observed;
 
 /// How an object is.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +45,19 @@ impl Health {
             Self::Progressing(cause) | Self::Paused(cause) | Self::Degraded(cause) => Some(cause),
         }
     }
+
+    /// [`Health::Progressing`] from its parts.
+    fn progressing(reason: &str, message: impl Into<String>) -> Self {
+        Self::Progressing(Cause::new(reason, message))
+    }
+
+    /// [`Health::Progressing`] because the status is about an older spec, or there is none yet.
+    fn unobserved() -> Self {
+        Self::progressing(
+            "NotObserved",
+            "its controller has not seen the current spec yet",
+        )
+    }
 }
 
 /// Why something is not ready.
@@ -54,6 +81,89 @@ impl Cause {
 
 /// Reads the health of an object of `kind`, and what else is needed of it.
 pub fn read(kind: Kind, object: &Value) -> (Health, Detail) {
-    let _ = (kind, object);
-    (Health::Ready, Detail::None)
+    let (health, detail) = match kind {
+        Kind::Deployment => workload::deployment(object),
+        Kind::CronJob => workload::cron_job(object),
+        Kind::Job => workload::job(object),
+        Kind::Rollout => rollout::read(object),
+        Kind::AnalysisRun => analysis::read(object),
+        Kind::Cluster => (database::cluster(object), Detail::None),
+        Kind::Database | Kind::DatabaseRole => (database::declared(object), Detail::None),
+        Kind::KafkaTopic => (topic::read(object), Detail::None),
+        Kind::ScaledObject => scaler::scaled_object(object),
+        Kind::HorizontalPodAutoscaler => scaler::autoscaler(object),
+        Kind::HttpRoute => route::http_route(object),
+        Kind::TraefikService => (Health::Ready, route::weighted(object)),
+        Kind::Service => (Health::Ready, route::service(object)),
+        Kind::Pod => pod::read(object),
+        Kind::ReplicaSet => replica_set::read(object),
+        Kind::ResourceQuota => (quota::read(object), Detail::None),
+        Kind::PodDisruptionBudget if !is_observed(object) => (Health::unobserved(), Detail::None),
+        _ => (Health::Ready, Detail::None),
+    };
+    if is_being_deleted(object) {
+        let deleting = Health::progressing("Deleting", "it is being deleted");
+        return (deleting, detail);
+    }
+    (health, detail)
+}
+
+/// Whether deletion has been asked for and finalizers or a grace period are still in the way.
+pub(crate) fn is_being_deleted(object: &Value) -> bool {
+    fields::text(object, "/metadata/deletionTimestamp").is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_being_deleted_is_not_ready_and_keeps_its_detail() {
+        let service = json!({
+            "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"selector": {"rollouts-pod-template-hash": "abc"}},
+        });
+        let (health, detail) = read(Kind::Service, &service);
+        assert_eq!(&*health.cause().unwrap().reason, "Deleting");
+        assert!(matches!(health, Health::Progressing(_)));
+        assert_eq!(
+            detail,
+            Detail::Service {
+                hash: Some("abc".into())
+            }
+        );
+    }
+
+    #[test]
+    fn kinds_without_status_are_ready_once_they_exist() {
+        for kind in [
+            Kind::Namespace,
+            Kind::LimitRange,
+            Kind::ServiceAccount,
+            Kind::ConfigMap,
+            Kind::NetworkPolicy,
+            Kind::AnalysisTemplate,
+            Kind::TriggerAuthentication,
+            Kind::IngressRoute,
+            Kind::Middleware,
+        ] {
+            let object = json!({"metadata": {"name": "a", "generation": 3}});
+            assert_eq!(
+                read(kind, &object),
+                (Health::Ready, Detail::None),
+                "{kind:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn disruption_budget_waits_for_its_controller() {
+        let mut budget =
+            json!({"metadata": {"generation": 2}, "status": {"observedGeneration": 1}});
+        assert!(!read(Kind::PodDisruptionBudget, &budget).0.is_ready());
+        budget["status"]["observedGeneration"] = json!(2);
+        assert!(read(Kind::PodDisruptionBudget, &budget).0.is_ready());
+    }
 }

@@ -52,6 +52,13 @@ pub struct Live {
 pub enum Detail {
     /// Nothing.
     None,
+    /// A Namespace: what decides whether an environment may take it over.
+    Namespace {
+        /// Whether [`crate::names::ANNOTATION_ADOPT`] is `true`.
+        adopt: bool,
+        /// Seconds since the epoch of its creation.
+        created: i64,
+    },
     /// A Deployment or Rollout.
     Workload(Box<Workload>),
     /// A Service whose selector Argo Rollouts may have narrowed: the pod-template hash in it.
@@ -264,7 +271,7 @@ fn event(object: &Value) -> Detail {
 }
 
 /// Seconds since the epoch of the time at `pointer`.
-fn seconds(object: &Value, pointer: &str) -> Option<i64> {
+pub(crate) fn seconds(object: &Value, pointer: &str) -> Option<i64> {
     let time: jiff::Timestamp = text(object, pointer)?.parse().ok()?;
     Some(time.as_second())
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use todo_operator_api::TodoApp;
+
 use crate::health::Cause;
+use crate::names;
 
 /// Reason of a topic that has more partitions than the spec asks for.
 pub const REASON_PARTITION_DECREASE: &str = "PartitionDecrease";
@@ -10,6 +13,16 @@ pub const REASON_PARTITION_DECREASE: &str = "PartitionDecrease";
 pub const REASON_PARTITION_GROWTH: &str = "PartitionGrowthNotAllowed";
 /// Reason of a topic that has another number of replicas than the spec asks for.
 pub const REASON_REPLICATION_CHANGE: &str = "ReplicationChange";
+
+/// Names in Kafka of every topic that an application may have: those that it declares, and the dead letters of what
+/// consumes, whatever stage it is in.
+pub fn physical_names(app: &TodoApp) -> Vec<String> {
+    let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
+    let Some(messaging) = &app.spec.messaging else { return Vec::new() };
+    let declared = messaging.topics.keys().map(|topic| names::physical_topic(namespace, topic));
+    let consumers = app.spec.components.iter().filter(|(_, component)| !component.consumes.is_empty());
+    declared.chain(consumers.map(|(name, _)| names::dead_letter_topic(namespace, name))).collect()
+}
 
 /// A topic as it is in Kafka.
 #[derive(Clone, Debug, PartialEq, Eq)]

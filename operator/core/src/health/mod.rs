@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::kind::Kind;
 use crate::live::Detail;
+use crate::names;
 use fields::is_observed;
 
 /// How an object is.
@@ -98,6 +99,7 @@ pub fn read(kind: Kind, object: &Value) -> (Health, Detail) {
         Kind::Pod => pod::read(object),
         Kind::ReplicaSet => replica_set::read(object),
         Kind::ResourceQuota => (quota::read(object), Detail::None),
+        Kind::Namespace => (Health::Ready, namespace(object)),
         Kind::PodDisruptionBudget if !is_observed(object) => (Health::unobserved(), Detail::None),
         _ => (Health::Ready, Detail::None),
     };
@@ -106,6 +108,16 @@ pub fn read(kind: Kind, object: &Value) -> (Health, Detail) {
         return (deleting, detail);
     }
     (health, detail)
+}
+
+fn namespace(object: &Value) -> Detail {
+    let annotation = object
+        .pointer("/metadata/annotations")
+        .and_then(|annotations| annotations.get(names::ANNOTATION_ADOPT)?.as_str());
+    Detail::Namespace {
+        adopt: annotation == Some("true"),
+        created: crate::live::seconds(object, "/metadata/creationTimestamp").unwrap_or_default(),
+    }
 }
 
 /// Whether deletion has been asked for and finalizers or a grace period are still in the way.

@@ -1,1 +1,301 @@
-//! placeholder
+//! Which release serves: the one that the spec asks for, or the last good one.
+//!
+//! The unit is the change set: the components whose pod inputs differ from what was last proven healthy. It goes out as
+//! a whole and comes back as a whole, and a component outside of it is never touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use todo_operator_api::component::{ComponentKind, Strategy};
+use todo_operator_api::release::Release;
+use todo_operator_api::status::Rejection;
+
+use crate::canonical;
+use crate::child::{Child, ChildKey};
+use crate::health::{Cause, Health};
+use crate::inputs::PodInputs;
+use crate::kind::Kind;
+use crate::live::{Detail, Live, RevisionComponent, RevisionSummary, Workload};
+use crate::names;
+use crate::plan::{Children, find};
+use crate::render::metadata;
+use crate::validate::{ValidApp, ValidComponent};
+
+/// Revisions that are kept.
+pub const REVISIONS_KEPT: usize = 10;
+/// Rejections that are kept.
+pub const REJECTIONS_KEPT: usize = 50;
+/// [`Rejection::reason`] of a migration that failed.
+pub const REASON_MIGRATION_FAILED: &str = "MigrationFailed";
+
+/// What a ControllerRevision holds: a release that was proven healthy, and what its pods were made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionData {
+    /// The release.
+    pub release: Release,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// Pod inputs by component.
+    pub components: BTreeMap<String, PodInputs>,
+}
+
+impl RevisionData {
+    /// Name of the ControllerRevision: `<app>-<hash12 of the pod inputs>`.
+    pub fn name(&self, app: &str) -> String {
+        let hashes: BTreeMap<&str, String> = self
+            .components
+            .iter()
+            .map(|(name, inputs)| (name.as_str(), inputs.hash()))
+            .collect();
+        format!("{app}-{}", canonical::short(&hashes, 12))
+    }
+}
+
+/// The revision with the highest number: the last good one.
+pub fn last_good<'a>(children: &'a Children) -> Option<(&'a ChildKey, &'a RevisionSummary)> {
+    revisions(children).max_by_key(|(_, revision)| revision.number)
+}
+
+/// Every revision of the app.
+pub fn revisions<'a>(
+    children: &'a Children,
+) -> impl Iterator<Item = (&'a ChildKey, &'a RevisionSummary)> {
+    children.iter().filter_map(|(key, live)| match &live.detail {
+        Detail::Revision(summary) if key.kind == Kind::ControllerRevision && !live.deleting => {
+            Some((key, summary.as_ref()))
+        }
+        _ => None,
+    })
+}
+
+/// What was decided about the release.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// Components whose pod inputs differ from the last good ones.
+    pub changed: BTreeSet<String>,
+    /// What was rejected just now: to be recorded before anything goes back.
+    pub rejections: Vec<Rejection>,
+    /// Components of the change set that hold it back, because they were rejected (now or earlier).
+    pub quarantined: BTreeSet<String>,
+}
+
+impl Decision {
+    /// Whether the change set is held back and the last good release serves.
+    pub fn is_held_back(&self) -> bool {
+        !self.quarantined.is_empty()
+    }
+}
+
+/// Decides whether the change set of `wanted` may go out.
+///
+/// With no last good release there is nothing to go back to, and nothing is held back.
+pub fn decide(
+    app: &ValidApp<'_>,
+    wanted: &BTreeMap<String, PodInputs>,
+    children: &Children,
+    rejected: &[Rejection],
+    now: jiff::Timestamp,
+) -> Decision {
+    let mut decision = Decision::default();
+    let Some((_, good)) = last_good(children) else {
+        decision.changed = wanted.keys().cloned().collect();
+        return decision;
+    };
+    for (name, inputs) in wanted {
+        let proven = component(good, name);
+        let hash = inputs.hash();
+        if proven.is_some_and(|proven| *proven.inputs == *hash) {
+            continue;
+        }
+        decision.changed.insert(name.clone());
+        if rejected.iter().any(|rejection| matches(rejection, name, inputs, &hash, proven)) {
+            decision.quarantined.insert(name.clone());
+        }
+    }
+    if decision.is_held_back() {
+        return decision;
+    }
+    for name in &decision.changed {
+        let Some(inputs) = wanted.get(name) else { continue };
+        if let Some(cause) = failure(app, name, inputs, children) {
+            decision.quarantined.insert(name.clone());
+            decision.rejections.push(Rejection {
+                component: name.clone(),
+                image: inputs.image.clone(),
+                config_hash: inputs.config_hash(),
+                inputs_hash: inputs.hash(),
+                reason: cause.reason.to_string(),
+                measurement: Some(cause.message.to_string()),
+                time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now),
+            });
+        }
+    }
+    decision
+}
+
+/// Whether `rejection` speaks of these pod inputs.
+///
+/// It does where they are the very ones. It also does where image and configuration are the rejected ones and those
+/// were not proven before: changing a label must not let a bad image in again, while a bad environment variable with a
+/// proven image must not condemn the image.
+fn matches(
+    rejection: &Rejection,
+    name: &str,
+    inputs: &PodInputs,
+    hash: &str,
+    proven: Option<&RevisionComponent>,
+) -> bool {
+    if rejection.component != name {
+        return false;
+    }
+    if rejection.inputs_hash == hash {
+        return true;
+    }
+    let release_was_proven = proven.is_some_and(|proven| {
+        *proven.image == *rejection.image && *proven.config_hash == *rejection.config_hash
+    });
+    !release_was_proven
+        && rejection.image == inputs.image
+        && rejection.config_hash == inputs.config_hash()
+}
+
+/// Why these pod inputs have failed, where they have.
+fn failure(
+    app: &ValidApp<'_>,
+    name: &str,
+    inputs: &PodInputs,
+    children: &Children,
+) -> Option<Cause> {
+    if let Some(migration) = &inputs.migration
+        && let Some(job) = find(children, Kind::Job, app.namespace, &migration.job)
+        && let Health::Degraded(cause) = &job.health
+    {
+        return Some(Cause::new(
+            REASON_MIGRATION_FAILED,
+            format!("Job {}: {}", migration.job, cause.message),
+        ));
+    }
+    let (workload_name, workload) = workload(app, name, children)?;
+    if workload.inputs.as_deref() != Some(inputs.hash().as_str()) {
+        return None;
+    }
+    let cause = workload.rejected.as_deref()?;
+    let measurement = failing_measurement(children, app.namespace, &workload_name);
+    Some(match measurement {
+        Some(measurement) => Cause::new(&cause.reason, measurement),
+        None => cause.clone(),
+    })
+}
+
+/// The newest failing measurement of a Rollout's analyses.
+pub fn failing_measurement(children: &Children, namespace: &str, rollout: &str) -> Option<String> {
+    children
+        .iter()
+        .filter(|(key, _)| key.kind == Kind::AnalysisRun && *key.namespace == *namespace)
+        .filter_map(|(_, live)| match &live.detail {
+            Detail::Analysis {
+                rollout: judged,
+                failure: Some(failure),
+            } if **judged == *rollout => Some((&live.resource_version, failure)),
+            _ => None,
+        })
+        .max_by_key(|(version, _)| version.parse::<u64>().unwrap_or_default())
+        .map(|(_, failure)| failure.to_string())
+}
+
+/// The kind of a component's workload.
+pub fn workload_kind(component: &ValidComponent<'_>) -> Kind {
+    match (component.spec.kind, &component.spec.rollout) {
+        (ComponentKind::CronJob, _) => Kind::CronJob,
+        (_, Some(rollout)) if rollout.strategy == Strategy::Canary => Kind::Rollout,
+        _ => Kind::Deployment,
+    }
+}
+
+/// The live workload of a component: its Rollout or Deployment, whichever the spec asks for.
+pub fn workload<'a>(
+    app: &ValidApp<'_>,
+    component: &str,
+    children: &'a Children,
+) -> Option<(String, &'a Workload)> {
+    let live = workload_live(app, component, children)?;
+    match &live.detail {
+        Detail::Workload(workload) => Some((names::component(app.name, component), workload)),
+        _ => None,
+    }
+}
+
+/// As [`workload`], the whole record.
+pub fn workload_live<'a>(
+    app: &ValidApp<'_>,
+    component: &str,
+    children: &'a Children,
+) -> Option<&'a Live> {
+    let kind = workload_kind(app.components.get(component)?);
+    find(children, kind, app.namespace, &names::component(app.name, component))
+        .map(AsRef::as_ref)
+}
+
+/// One component of a revision.
+pub fn component<'a>(revision: &'a RevisionSummary, name: &str) -> Option<&'a RevisionComponent> {
+    revision.components.iter().find(|component| *component.name == *name)
+}
+
+/// The revision to write once every component of the spec is proven healthy with the wanted pod inputs; `None` while
+/// one is not, or where it is the last good one already.
+pub fn proven(
+    app: &ValidApp<'_>,
+    wanted: &BTreeMap<String, PodInputs>,
+    children: &Children,
+) -> Option<(RevisionData, i64)> {
+    for (name, inputs) in wanted {
+        let live = workload_live(app, name, children)?;
+        let Detail::Workload(workload) = &live.detail else {
+            return None;
+        };
+        if !live.health.is_ready() || workload.inputs.as_deref() != Some(inputs.hash().as_str()) {
+            return None;
+        }
+    }
+    let release = app.app.spec.release.clone();
+    let data = RevisionData {
+        fingerprint: canonical::fingerprint(&release),
+        release,
+        components: wanted.clone(),
+    };
+    let name = data.name(app.name);
+    match last_good(children) {
+        Some((key, good)) if *key.name == *name && *good.fingerprint == *data.fingerprint => None,
+        Some((_, good)) => Some((data, good.number + 1)),
+        None => Some((data, 1)),
+    }
+}
+
+/// The ControllerRevision that keeps a release; the highest `number` is the last good one.
+pub fn revision(app: &ValidApp<'_>, data: &RevisionData, number: i64) -> Child {
+    let name = data.name(app.name);
+    let mut child = metadata::child(app, Kind::ControllerRevision, &name, None, json!({}));
+    // Not through `content`, which leaves out what is empty: an empty configuration must be kept as one.
+    child.body["data"] = json!(data);
+    child.body["revision"] = json!(number);
+    child
+}
+
+/// Appends rejections, keeping the newest [`REJECTIONS_KEPT`], one per component and pod inputs.
+pub fn record(rejected: &[Rejection], new: &[Rejection]) -> Vec<Rejection> {
+    let mut all: Vec<Rejection> = rejected
+        .iter()
+        .filter(|old| {
+            !new.iter().any(|new| {
+                new.component == old.component && new.inputs_hash == old.inputs_hash
+            })
+        })
+        .chain(new)
+        .cloned()
+        .collect();
+    let excess = all.len().saturating_sub(REJECTIONS_KEPT);
+    all.drain(..excess);
+    all
+}

@@ -1,0 +1,124 @@
+//! What every reconcile works with.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::reflector::Store;
+use kube::{Client, Resource, ResourceExt};
+use todo_operator_api::{TodoApp, TodoEnvironment, TodoIntent};
+use todo_operator_core::canonical::Digest128;
+
+use crate::apply::Applier;
+use crate::claims::Claims;
+use crate::index::{AppKey, Index};
+use crate::kafka::KafkaAdmin;
+use crate::metrics::Metrics;
+use crate::outside::{Clock, Jitter};
+use crate::topics::TopicCache;
+
+/// What every reconcile works with. Everything outside of it came in by injection.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// Writes children.
+    pub applier: Applier,
+    /// Every object that is watched.
+    pub index: Arc<Index>,
+    /// Every TodoApp.
+    pub apps: Store<TodoApp>,
+    /// Every TodoEnvironment.
+    pub environments: Store<TodoEnvironment>,
+    /// Every TodoIntent.
+    pub intents: Store<TodoIntent>,
+    /// Whether the admission policy that guards intents is the expected one; why not.
+    pub intent_policy: Arc<crate::policy::PolicyWatch>,
+    /// Who holds what only one application can have.
+    pub claims: Arc<Mutex<Claims>>,
+    /// Kafka's admin API.
+    pub kafka: Arc<dyn KafkaAdmin>,
+    /// Topics as they were last seen.
+    pub topics: TopicCache,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub jitter: Jitter,
+    /// What Prometheus reads.
+    pub metrics: Arc<Metrics>,
+    /// Publishes Events.
+    pub recorder: Recorder,
+    /// Namespace of the operator itself.
+    pub namespace: String,
+    /// What is remembered of each object between reconciles. Losing it costs nothing but a repeated Event.
+    pub memory: Memories,
+}
+
+/// What is remembered of each object between reconciles.
+#[derive(Default)]
+pub struct Memories {
+    apps: Mutex<HashMap<AppKey, Memory>>,
+}
+
+/// What is remembered of one application.
+#[derive(Clone, Default)]
+pub struct Memory {
+    /// Failed reconciles in a row.
+    pub failures: u32,
+    /// Hash of everything that was rendered, when all of it was in place: a write for the same is drift.
+    pub settled: Option<Digest128>,
+    /// The TodoApp as our own last write of its status returned it: the watch may lag behind.
+    pub newest: Option<Arc<TodoApp>>,
+}
+
+impl Memories {
+    fn lock(&self) -> MutexGuard<'_, HashMap<AppKey, Memory>> {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is remembered of an application.
+    pub fn get(&self, app: &AppKey) -> Memory {
+        self.lock().get(app).cloned().unwrap_or_default()
+    }
+
+    /// Changes what is remembered of an application.
+    pub fn update(&self, app: &AppKey, change: impl FnOnce(&mut Memory)) {
+        change(self.lock().entry(app.clone()).or_default());
+    }
+
+    /// Forgets an application that is gone.
+    pub fn forget(&self, app: &AppKey) {
+        self.lock().remove(app);
+    }
+}
+
+impl Context {
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Tells people about `object`. An Event that cannot be published is logged and forgotten: it must not hold back
+    /// what it tells of.
+    pub async fn tell<K>(
+        &self,
+        object: &K,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) where
+        K: Resource<DynamicType = ()>,
+    {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note.chars().take(1_000).collect()),
+            action: action.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+            tracing::warn!(object = object.name_any(), reason, %error, "cannot publish an Event");
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! One TodoApp: from what is observed to what is applied and said.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+use serde_json::json;
+use todo_operator_api::app::DeletionPolicy;
+use todo_operator_api::environment::MessagingProvider;
+use todo_operator_api::{TodoApp, TodoEnvironment};
+use todo_operator_core::canonical::{self, Digest128};
+use todo_operator_core::child::ChildKey;
+use todo_operator_core::inputs::PodInputs;
+use todo_operator_core::kind::Kind;
+use todo_operator_core::plan::{self, Children, Deletion, Observed, Plan, Wave, Write};
+use todo_operator_core::release::{self, RevisionData};
+use todo_operator_core::render;
+use todo_operator_core::status::{Outcome, Verdict};
+use todo_operator_core::topics::LiveTopic;
+use todo_operator_core::validate::{self, Problem, Surroundings, ValidApp};
+
+use super::delete as deletion;
+use super::{Error, app_key, is_deleting, retry, status};
+use crate::apply::ApplyError;
+use crate::context::Context;
+use crate::index::AppKey;
+use crate::kafka::KafkaCluster;
+use crate::metrics::{KindLabel, ReconcileLabels};
+use crate::topics;
+
+/// What Kafka says of the app's topics.
+pub(super) struct TopicView {
+    /// Where they are; `None` where the operator makes none.
+    pub cluster: Option<KafkaCluster>,
+    /// Names that were asked for.
+    pub names: Vec<String>,
+    /// What is there, or why it is not known.
+    pub live: Result<BTreeMap<String, LiveTopic>, String>,
+}
+
+/// What was gathered beside the children and the topics, which change under way.
+struct Gathered {
+    last_good: Option<RevisionData>,
+    missing: BTreeSet<Kind>,
+    now: i64,
+}
+
+impl Gathered {
+    fn beside<'a>(&'a self, children: &'a Children, topics: &'a TopicView) -> Observed<'a> {
+        Observed {
+            children,
+            last_good: self.last_good.as_ref(),
+            topics: topics.live.as_ref().map_err(String::as_str),
+            missing: &self.missing,
+            now: self.now,
+        }
+    }
+}
+
+/// Reconciles one TodoApp.
+pub async fn reconcile(stored: Arc<TodoApp>, context: Arc<Context>) -> Result<Action, Error> {
+    let key = app_key(&stored);
+    let app = newest(&stored, &context, &key);
+    let started = context.now();
+    let environments = environments_of(&context, &key);
+    let environment = environments
+        .first()
+        .map(|environment| environment.name_any())
+        .unwrap_or_default();
+    let span = tracing::info_span!(
+        "reconcile",
+        app = %key.name,
+        namespace = %key.namespace,
+        environment,
+        release = app.spec.release.version.as_deref().unwrap_or_default()
+    );
+    let result =
+        tracing::Instrument::instrument(steps(&app, &context, &key, &environments), span).await;
+    let elapsed = context.now().duration_since(started);
+    context
+        .metrics
+        .reconcile_seconds
+        .observe(elapsed.as_secs_f64());
+    if result.is_ok() {
+        context
+            .metrics
+            .reconciles
+            .get_or_create(&ReconcileLabels {
+                kind: "TodoApp",
+                result: "ok",
+            })
+            .inc();
+        context.memory.update(&key, |memory| memory.failures = 0);
+    }
+    result
+}
+
+/// The newest version that is known: the watch may lag behind our own last write of the status, and a rejection that is
+/// recorded there must not be overlooked.
+fn newest(stored: &Arc<TodoApp>, context: &Context, key: &AppKey) -> Arc<TodoApp> {
+    let version = |app: &TodoApp| {
+        app.resource_version()
+            .and_then(|version| version.parse::<u128>().ok())
+    };
+    match context.memory.get(key).newest {
+        Some(ours) if ours.uid() == stored.uid() && version(&ours) > version(stored) => ours,
+        _ => Arc::clone(stored),
+    }
+}
+
+fn environments_of(context: &Context, key: &AppKey) -> Vec<Arc<TodoEnvironment>> {
+    context
+        .environments
+        .state()
+        .into_iter()
+        .filter(|environment| *environment.spec.namespace == *key.namespace)
+        .collect()
+}
+
+async fn steps(
+    app: &Arc<TodoApp>,
+    context: &Context,
+    key: &AppKey,
+    environments: &[Arc<TodoEnvironment>],
+) -> Result<Action, Error> {
+    if is_deleting(app.as_ref()) {
+        return deletion::finalize(app, context, key, environments.first().map(AsRef::as_ref))
+            .await;
+    }
+    let app = &retry::carry_out(app, context, key, environments.first().map(AsRef::as_ref)).await?;
+    let topics = look_at_topics(app, context, environments).await;
+    let holders = context
+        .claims
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .holders(key);
+    let partitions = topics
+        .live
+        .iter()
+        .flatten()
+        .map(|(name, topic)| (name.clone(), topic.partitions))
+        .collect();
+    let surrounding: Vec<&TodoEnvironment> = environments.iter().map(AsRef::as_ref).collect();
+    let surroundings = Surroundings {
+        environments: &surrounding,
+        holders: &holders,
+        partitions: &partitions,
+    };
+    match validate::validate(app, &surroundings) {
+        Ok(valid) => converge(app, &valid, context, key, topics).await,
+        Err(problems) => {
+            say_invalid(app, context, key, &problems, surrounding.first().copied()).await
+        }
+    }
+}
+
+async fn say_invalid(
+    app: &Arc<TodoApp>,
+    context: &Context,
+    key: &AppKey,
+    problems: &[Problem],
+    environment: Option<&TodoEnvironment>,
+) -> Result<Action, Error> {
+    let name = environment.map(ResourceExt::name_any);
+    let status = todo_operator_core::status::invalid(app, name.as_deref(), problems, context.now());
+    status::write(app, status, context, key).await?;
+    Ok(Action::await_change())
+}
+
+/// Asks Kafka for the app's topics, where the operator makes them itself.
+async fn look_at_topics(
+    app: &TodoApp,
+    context: &Context,
+    environments: &[Arc<TodoEnvironment>],
+) -> TopicView {
+    let none = TopicView {
+        cluster: None,
+        names: Vec::new(),
+        live: Ok(BTreeMap::new()),
+    };
+    let Some(messaging) = environments
+        .first()
+        .and_then(|environment| environment.spec.messaging.as_ref())
+    else {
+        return none;
+    };
+    let names = todo_operator_core::topics::physical_names(app);
+    if messaging.provider != MessagingProvider::Direct || names.is_empty() {
+        return none;
+    }
+    let cluster = KafkaCluster::from(messaging);
+    let live = context
+        .topics
+        .describe(context.kafka.as_ref(), &cluster, &names, context.now())
+        .await
+        .map_err(|error| error.to_string());
+    TopicView {
+        cluster: Some(cluster),
+        names,
+        live,
+    }
+}
+
+async fn converge(
+    app: &Arc<TodoApp>,
+    valid: &ValidApp<'_>,
+    context: &Context,
+    key: &AppKey,
+    mut topics: TopicView,
+) -> Result<Action, Error> {
+    deletion::keep_finalizer(app, context, key, needs_cleanup(valid)).await?;
+    let wanted = render::pod_inputs(valid);
+    let children = context.index.app(key);
+    let previous = app.status.clone().unwrap_or_default();
+    let decision = release::decide(valid, &wanted, &children, &previous.rejected, context.now());
+    let rejected = release::record(&previous.rejected, &decision.rejections);
+    let app = &if decision.rejections.is_empty() {
+        Arc::clone(app)
+    } else {
+        // On record before anything goes back: once the workload is on the last good release, nothing else says that
+        // this one had failed.
+        status::record_rejections(app, &rejected, &decision, context, key).await?
+    };
+    let last_good = last_good(valid, &wanted, &children, context).await?;
+    let gathered = Gathered {
+        last_good,
+        missing: context.index.missing(),
+        now: context.now().as_second(),
+    };
+    let plan = plan::plan(
+        valid,
+        &wanted,
+        &decision,
+        &gathered.beside(&children, &topics),
+    );
+    let digest = rendered(&plan);
+    let was_settled = context.memory.get(key).settled == Some(digest);
+    let mut failures = Vec::new();
+    let mut corrected = Vec::new();
+    for (wave, wanted) in &plan.waves {
+        if *wave == Wave::Storage {
+            make_topics(&plan, context, &mut topics).await;
+        }
+        let writes = plan::writes(valid, wanted, &gathered.beside(&children, &topics));
+        if was_settled {
+            corrected.extend(writes.iter().map(|write| write.child.key.clone()));
+        }
+        failures.extend(apply_all(&writes, context).await);
+    }
+    let after = context.index.app(key);
+    let proven = write_revision(valid, &wanted, &after, context).await;
+    failures.extend(proven.err());
+    let orphans = plan::orphans(valid, &plan, &gathered.beside(&children, &topics));
+    failures.extend(delete_all(&orphans, context).await);
+
+    let after = context.index.app(key);
+    let gathered = Gathered {
+        missing: context.index.missing(),
+        ..gathered
+    };
+    let observed = gathered.beside(&after, &topics);
+    let failed: Vec<(ChildKey, String)> = failures
+        .iter()
+        .filter(|failure| !failure.is_missing_kind() && !failure.is_conflict())
+        .map(|failure| (failure.key().clone(), failure.message()))
+        .collect();
+    let Verdict { status, again_in } = todo_operator_core::status::status(&Outcome {
+        app: valid,
+        wanted: &wanted,
+        plan: &plan,
+        decision: &release::decide(valid, &wanted, &after, &rejected, context.now()),
+        observed: &observed,
+        rejected: &rejected,
+        failed: &failed,
+        previous: &previous,
+        now: context.now(),
+    });
+    status::write(app, status, context, key).await?;
+    tell_corrections(app, &corrected, context).await;
+    context.memory.update(key, |memory| {
+        memory.settled = failures.is_empty().then_some(digest)
+    });
+    let mut failures = failures
+        .into_iter()
+        .filter(|failure| !failure.is_missing_kind());
+    if let Some(first) = failures.next() {
+        return Err(Error::Apply {
+            first,
+            count: 1 + failures.count(),
+        });
+    }
+    Ok(again(again_in, &topics))
+}
+
+/// When to look again although nothing changed: a deadline, or topics, which nobody watches.
+fn again(deadline: Option<jiff::SignedDuration>, topics: &TopicView) -> Action {
+    let deadline = deadline.and_then(|left| Duration::try_from(left).ok());
+    let refresh = topics.cluster.as_ref().map(|_| match &topics.live {
+        Ok(_) => topics::REFRESH.unsigned_abs(),
+        Err(_) => Duration::from_secs(5),
+    });
+    match deadline.into_iter().chain(refresh).min() {
+        // A moment later, so that the time has surely come.
+        Some(wait) => Action::requeue(wait + Duration::from_millis(50)),
+        None => Action::await_change(),
+    }
+}
+
+/// Whether deleting the TodoApp leaves something that garbage collection cannot reach and that must go.
+fn needs_cleanup(app: &ValidApp<'_>) -> bool {
+    let spec = &app.app.spec;
+    let has_topics = spec
+        .messaging
+        .as_ref()
+        .is_some_and(|messaging| !messaging.topics.is_empty());
+    spec.deletion_policy == DeletionPolicy::Delete && (has_topics || spec.databases.is_some())
+}
+
+/// Hash of everything that is rendered.
+fn rendered(plan: &Plan) -> Digest128 {
+    let bodies: Vec<&serde_json::Value> = plan
+        .waves
+        .iter()
+        .flat_map(|(_, children)| children)
+        .map(|child| &child.body)
+        .collect();
+    canonical::digest(&json!(bodies))
+}
+
+/// The body of the last good revision, where some component must run from it.
+async fn last_good(
+    app: &ValidApp<'_>,
+    wanted: &BTreeMap<String, PodInputs>,
+    children: &Children,
+    context: &Context,
+) -> Result<Option<RevisionData>, Error> {
+    let Some((key, good)) = release::last_good(children) else {
+        return Ok(None);
+    };
+    let same = wanted.iter().all(|(name, inputs)| {
+        release::component(good, name).is_some_and(|proven| *proven.inputs == *inputs.hash())
+    });
+    if same {
+        return Ok(None);
+    }
+    let Some(mut object) = context.applier.get(key).await.map_err(Error::Read)? else {
+        return Ok(None);
+    };
+    let revision = |reason: String| Error::Revision {
+        name: format!("{}/{}", app.namespace, key.name),
+        reason,
+    };
+    serde_json::from_value(object["data"].take())
+        .map(Some)
+        .map_err(|error| revision(error.to_string()))
+}
+
+/// Makes the topics that are not as they should be, and looks again.
+async fn make_topics(plan: &Plan, context: &Context, topics: &mut TopicView) {
+    let (Some(cluster), Ok(live)) = (&topics.cluster, &topics.live) else {
+        return;
+    };
+    let made = topics::converge(context.kafka.as_ref(), cluster, &plan.topics, live).await;
+    if matches!(made, Ok(false)) {
+        return;
+    }
+    context.topics.forget(cluster, &topics.names);
+    topics.live = match made {
+        Err(error) => Err(error.to_string()),
+        Ok(_) => context
+            .topics
+            .describe(
+                context.kafka.as_ref(),
+                cluster,
+                &topics.names,
+                context.now(),
+            )
+            .await
+            .map_err(|error| error.to_string()),
+    };
+}
+
+async fn apply_all(writes: &[Write], context: &Context) -> Vec<ApplyError> {
+    let all = join_all(writes.iter().map(|write| apply(write, context))).await;
+    all.into_iter().filter_map(Result::err).collect()
+}
+
+async fn apply(write: &Write, context: &Context) -> Result<(), ApplyError> {
+    let kind = write.child.key.kind;
+    let result = context.applier.apply(write).await;
+    match result {
+        Ok(applied) => {
+            tracing::debug!(child = %applied.key, "applied");
+            context
+                .metrics
+                .writes
+                .get_or_create(&KindLabel { kind: kind.name() })
+                .inc();
+            // At once, not when the watch brings it: the next decision must know.
+            context.index.insert(applied.key, applied.live);
+            Ok(())
+        }
+        Err(error) => {
+            if error.is_missing_kind() && kind.peer().is_some() {
+                context.index.set_missing(kind, true);
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn delete_all(orphans: &[Deletion], context: &Context) -> Vec<ApplyError> {
+    let all = join_all(orphans.iter().map(|orphan| delete(orphan, context))).await;
+    all.into_iter().filter_map(Result::err).collect()
+}
+
+async fn delete(orphan: &Deletion, context: &Context) -> Result<(), ApplyError> {
+    context.applier.delete(orphan).await?;
+    tracing::info!(child = %orphan.key, "deleted: it is no longer wanted");
+    context
+        .metrics
+        .deletes
+        .get_or_create(&KindLabel {
+            kind: orphan.key.kind.name(),
+        })
+        .inc();
+    Ok(())
+}
+
+/// Writes the ControllerRevision of a release that has just been proven.
+async fn write_revision(
+    app: &ValidApp<'_>,
+    wanted: &BTreeMap<String, PodInputs>,
+    children: &Children,
+    context: &Context,
+) -> Result<(), ApplyError> {
+    let Some((data, number)) = release::proven(app, wanted, children) else {
+        return Ok(());
+    };
+    let child = release::revision(app, &data, number);
+    let applied = context.applier.apply_child(&child).await?;
+    context.index.insert(applied.key, applied.live);
+    let version = data.release.version.as_deref().unwrap_or(&data.fingerprint);
+    tracing::info!(revision = %child.key.name, "release {version} is proven healthy");
+    context
+        .tell(
+            app.app,
+            EventType::Normal,
+            "ReleaseProven",
+            "Promote",
+            &format!("release {version} is healthy in every component"),
+        )
+        .await;
+    Ok(())
+}
+
+async fn tell_corrections(app: &TodoApp, corrected: &[ChildKey], context: &Context) {
+    let distinct: BTreeSet<&ChildKey> = corrected.iter().collect();
+    for key in distinct {
+        tracing::info!(child = %key, "drift corrected");
+        context
+            .metrics
+            .drift_corrected
+            .get_or_create(&KindLabel {
+                kind: key.kind.name(),
+            })
+            .inc();
+        let note = format!("{key} had been changed or deleted by somebody else, and was put right");
+        context
+            .tell(app, EventType::Normal, "DriftCorrected", "Apply", &note)
+            .await;
+    }
+}

@@ -1,0 +1,91 @@
+//! Topics as they were last seen in Kafka, so that not every reconcile asks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use todo_operator_core::topics::{LiveTopic, TopicAction, WantedTopic, plan};
+
+use crate::kafka::{KafkaAdmin, KafkaCluster, KafkaError};
+
+/// Time after which topics are looked at anew: how long drift in Kafka can stand.
+pub const REFRESH: SignedDuration = SignedDuration::from_secs(300);
+
+/// Topics by name; those asked for that do not exist are absent.
+pub type Topics = BTreeMap<String, LiveTopic>;
+
+/// Topics as they were last seen, by cluster and the names that were asked for.
+#[derive(Debug, Default)]
+pub struct TopicCache {
+    seen: Mutex<HashMap<(KafkaCluster, Vec<String>), (Timestamp, Topics)>>,
+}
+
+impl TopicCache {
+    /// The topics of these names, at most [`REFRESH`] old.
+    pub async fn describe(
+        &self,
+        kafka: &dyn KafkaAdmin,
+        cluster: &KafkaCluster,
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<Topics, KafkaError> {
+        let key = (cluster.clone(), names.to_vec());
+        let known = {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.get(&key)
+                .filter(|(at, _)| now.duration_since(*at) < REFRESH)
+                .map(|(_, topics)| topics.clone())
+        };
+        if let Some(topics) = known {
+            return Ok(topics);
+        }
+        let topics = kafka.describe(cluster, names).await?;
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, (now, topics.clone()));
+        Ok(topics)
+    }
+
+    /// Forgets what was seen of these topics, because it was changed just now.
+    pub fn forget(&self, cluster: &KafkaCluster, names: &[String]) {
+        let key = (cluster.clone(), names.to_vec());
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&key);
+    }
+}
+
+/// Makes topics as they are wanted; returns whether anything was done.
+pub async fn converge(
+    kafka: &dyn KafkaAdmin,
+    cluster: &KafkaCluster,
+    wanted: &[WantedTopic],
+    live: &Topics,
+) -> Result<bool, KafkaError> {
+    let mut changed = false;
+    for action in plan(wanted, live) {
+        match action {
+            TopicAction::Create(topic) => {
+                kafka.create(cluster, &topic).await?;
+                tracing::info!(
+                    topic = topic.physical_name,
+                    partitions = topic.partitions,
+                    "topic created"
+                );
+            }
+            TopicAction::Grow { name, to } => {
+                kafka.grow(cluster, &name, to).await?;
+                tracing::info!(topic = name, partitions = to, "topic grown");
+            }
+            TopicAction::Configure { name, config } => {
+                kafka.configure(cluster, &name, &config).await?;
+                tracing::info!(topic = name, "topic configured");
+            }
+            TopicAction::Refuse { .. } => continue,
+        }
+        changed = true;
+    }
+    Ok(changed)
+}

@@ -1,0 +1,140 @@
+//! Watches: every kind into the [`Index`], and word to whom it concerns.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use kube::api::Api;
+use kube::core::DynamicObject;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, runtime};
+use todo_operator_core::child::ChildKey;
+use todo_operator_core::kind::Kind;
+use todo_operator_core::live;
+use todo_operator_core::names::{FIELD_MANAGER, LABEL_MANAGED_BY};
+
+use crate::apply::api_resource;
+use crate::index::{Concern, Index};
+
+/// What the watches have to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Something of these changed.
+    Changed(Concern),
+    /// A kind appeared or went away: everybody is concerned.
+    Kinds,
+}
+
+fn config(kind: Kind) -> watcher::Config {
+    let config = watcher::Config::default();
+    match kind {
+        // Namespaces are looked at before they are ours, and AnalysisRuns bear no labels of ours.
+        Kind::Namespace | Kind::AnalysisRun => config,
+        Kind::Event => config.fields("reason=FailedMount,type=Warning"),
+        _ => config.labels(&format!("{LABEL_MANAGED_BY}={FIELD_MANAGER}")),
+    }
+}
+
+/// Watches one kind for ever. A kind that the API server does not serve is noted as missing and tried again.
+pub fn watch(
+    client: Client,
+    kind: Kind,
+    index: Arc<Index>,
+) -> impl Stream<Item = News> + Send + 'static {
+    let api: Api<DynamicObject> = Api::all_with(client, &api_resource(kind));
+    let mut listed: HashSet<ChildKey> = HashSet::new();
+    watcher(api, config(kind))
+        .backoff(runtime::watcher::DefaultBackoff::default())
+        .map(move |event| take_in(kind, &index, &mut listed, event))
+        .flat_map(futures::stream::iter)
+}
+
+fn take_in(
+    kind: Kind,
+    index: &Index,
+    listed: &mut HashSet<ChildKey>,
+    event: Result<watcher::Event<DynamicObject>, watcher::Error>,
+) -> Vec<News> {
+    let read = |object: &DynamicObject| {
+        let object = serde_json::to_value(object).ok()?;
+        live::read(kind, &object)
+    };
+    match event {
+        Ok(watcher::Event::Init) => {
+            listed.clear();
+            Vec::new()
+        }
+        Ok(watcher::Event::InitApply(object)) => {
+            let Some((key, live)) = read(&object) else {
+                return Vec::new();
+            };
+            listed.insert(key.clone());
+            index
+                .insert(key, live)
+                .map(News::Changed)
+                .into_iter()
+                .collect()
+        }
+        Ok(watcher::Event::InitDone) => {
+            let mut news: Vec<News> = index
+                .retain(kind, listed)
+                .into_iter()
+                .map(News::Changed)
+                .collect();
+            *listed = HashSet::new();
+            if index.set_missing(kind, false) {
+                tracing::info!(kind = kind.name(), "the API server serves this kind now");
+                news.push(News::Kinds);
+            }
+            news
+        }
+        Ok(watcher::Event::Apply(object)) => {
+            let Some((key, live)) = read(&object) else {
+                return Vec::new();
+            };
+            index
+                .insert(key, live)
+                .map(News::Changed)
+                .into_iter()
+                .collect()
+        }
+        Ok(watcher::Event::Delete(object)) => {
+            let Some((key, live)) = read(&object) else {
+                return Vec::new();
+            };
+            index
+                .remove(&key, &live)
+                .map(News::Changed)
+                .into_iter()
+                .collect()
+        }
+        Err(error) => {
+            if !is_not_found(&error) {
+                tracing::warn!(kind = kind.name(), %error, "watch interrupted; it begins again");
+                return Vec::new();
+            }
+            let mut news: Vec<News> = index
+                .retain(kind, &HashSet::new())
+                .into_iter()
+                .map(News::Changed)
+                .collect();
+            if index.set_missing(kind, true) {
+                tracing::info!(
+                    kind = kind.name(),
+                    "the API server does not serve this kind"
+                );
+                news.push(News::Kinds);
+            }
+            news
+        }
+    }
+}
+
+fn is_not_found(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
+        watcher::Error::WatchError(status) => status.code == 404,
+        _ => false,
+    }
+}

@@ -1,0 +1,164 @@
+//! What others write into our children, carried over: replicas of an autoscaler, weights and hashes of a canary.
+
+use serde_json::{Value, json};
+use todo_operator_api::component::ComponentKind;
+
+use super::{Children, Write, find};
+use crate::canonical;
+use crate::child::Child;
+use crate::kind::Kind;
+use crate::live::{Detail, Live, Workload};
+use crate::names::ROLLOUTS_POD_TEMPLATE_HASH;
+use crate::projection;
+use crate::render;
+use crate::validate::ValidApp;
+
+/// Holds KEDA's scaling of a Worker still while its canary is judged by lag. (`paused` would delete the HPA.)
+const PAUSED: [&str; 2] = [
+    "autoscaling.keda.sh/paused-scale-in",
+    "autoscaling.keda.sh/paused-scale-out",
+];
+
+/// The write that makes `child` as it should be; `None` where it already is.
+pub fn write(app: &ValidApp<'_>, child: &Child, children: &Children) -> Option<Write> {
+    let mut child = child.clone();
+    let live = children.get(&child.key).map(AsRef::as_ref);
+    if child.key.kind == Kind::ScaledObject {
+        hold_scaler_during_canary(app, &mut child, children);
+    }
+    let Some(live) = live else {
+        return Some(Write { child, exists: false });
+    };
+    if live.deleting {
+        // Applying now would only be undone; the deletion's watch event brings us back.
+        return None;
+    }
+    let mut shared = false;
+    let mut must_write = false;
+    match &live.detail {
+        Detail::Workload(workload) => {
+            if workload.in_flight
+                && let Some(strategy) = &workload.strategy
+            {
+                // Argo Rollouts begins again at step 0 when the steps change.
+                set(&mut child.body, "strategy", (**strategy).clone());
+            }
+            let scaled = scaled_by_others(app, &child, children);
+            match replicas(&child, workload, scaled) {
+                Some(wanted) => {
+                    must_write = !scaled && workload.replicas != Some(wanted);
+                    set(&mut child.body, "replicas", json!(wanted));
+                }
+                None => unset(&mut child.body, "replicas"),
+            }
+            shared = scaled;
+        }
+        Detail::Service { hash: Some(hash) } => {
+            if let Some(selector) = child.body.pointer_mut("/spec/selector").and_then(Value::as_object_mut) {
+                selector.insert(ROLLOUTS_POD_TEMPLATE_HASH.to_owned(), json!(hash));
+            }
+            shared = true;
+        }
+        Detail::Weights(weights) => {
+            carry_weights(&mut child.body, weights);
+            shared = true;
+        }
+        _ => {}
+    }
+    let wanted = canonical::digest(&projection::neutral(child.key.kind, &child.body));
+    if !must_write && wanted == live.owned {
+        return None;
+    }
+    if shared {
+        precondition(&mut child.body, live);
+    }
+    Some(Write { child, exists: true })
+}
+
+/// Whether somebody else moves the replicas: the spec says so, or a scaler that is being removed still lives.
+fn scaled_by_others(app: &ValidApp<'_>, child: &Child, children: &Children) -> bool {
+    let asked = child
+        .component
+        .as_deref()
+        .and_then(|name| app.components.get(name))
+        .is_some_and(render::autoscaled);
+    asked
+        || find(children, Kind::ScaledObject, &child.key.namespace, &child.key.name).is_some()
+        || children.iter().any(|(key, live)| {
+            key.kind == Kind::HorizontalPodAutoscaler
+                && matches!(&live.detail, Detail::Scaler { target, .. } if *target == child.key.name)
+        })
+}
+
+/// The replicas to send; `None` to leave the field out.
+///
+/// Leaving out a field that only we own deletes it, and Deployment and Rollout then fall to 1. So it is sent, as it
+/// stands, until an autoscaler owns it too.
+fn replicas(child: &Child, workload: &Workload, scaled: bool) -> Option<i64> {
+    if !scaled {
+        return child.body.pointer("/spec/replicas").and_then(Value::as_i64);
+    }
+    if workload.replicas_ours && !workload.replicas_theirs {
+        workload.replicas
+    } else {
+        None
+    }
+}
+
+fn hold_scaler_during_canary(app: &ValidApp<'_>, child: &mut Child, children: &Children) {
+    let Some(component) = child.component.clone() else { return };
+    let is_worker = app
+        .components
+        .get(component.as_str())
+        .is_some_and(|component| component.spec.kind == ComponentKind::Worker);
+    let in_flight = find(children, Kind::Rollout, &child.key.namespace, &child.key.name)
+        .is_some_and(|live| matches!(&live.detail, Detail::Workload(workload) if workload.in_flight));
+    if !(is_worker && in_flight) {
+        return;
+    }
+    if let Some(metadata) = child.body.get_mut("metadata").and_then(Value::as_object_mut) {
+        let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+        for name in PAUSED {
+            annotations[name] = json!("true");
+        }
+    }
+}
+
+/// Writes the live weights into the back ends of the same names.
+fn carry_weights(body: &mut Value, weights: &[(Box<str>, i64)]) {
+    let weighted = body.pointer("/spec/weighted/services").is_some();
+    let path = if weighted { "/spec/weighted/services" } else { "/spec/rules" };
+    let Some(items) = body.pointer_mut(path).and_then(Value::as_array_mut) else { return };
+    let backends: Vec<&mut Value> = if weighted {
+        items.iter_mut().collect()
+    } else {
+        let refs = items.iter_mut().filter_map(|rule| rule.get_mut("backendRefs")?.as_array_mut());
+        refs.flatten().collect()
+    };
+    for backend in backends {
+        let weight = backend.get("name").and_then(Value::as_str).and_then(|name| {
+            weights.iter().find(|(live, _)| **live == *name).map(|(_, weight)| *weight)
+        });
+        if let (Some(weight), Some(backend)) = (weight, backend.as_object_mut()) {
+            backend.insert("weight".to_owned(), json!(weight));
+        }
+    }
+}
+
+fn precondition(body: &mut Value, live: &Live) {
+    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("resourceVersion".to_owned(), json!(live.resource_version));
+    }
+}
+
+fn set(body: &mut Value, field: &str, value: Value) {
+    if let Some(spec) = body.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert(field.to_owned(), value);
+    }
+}
+
+fn unset(body: &mut Value, field: &str) {
+    if let Some(spec) = body.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove(field);
+    }
+}

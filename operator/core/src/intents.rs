@@ -14,7 +14,8 @@ use crate::canonical;
 /// Name of the ValidatingAdmissionPolicy, and of its binding, that guards intents.
 pub const POLICY_NAME: &str = "todo-intents";
 /// What a person types to get the policy back.
-pub const POLICY_INSTALL: &str = "kubectl apply --server-side --force-conflicts -f kustomize/base/intents-policy.yaml";
+pub const POLICY_INSTALL: &str =
+    "kubectl apply --server-side --force-conflicts -f kustomize/base/intents-policy.yaml";
 
 /// The policy and its binding, as they are installed.
 const MANIFEST: &str = include_str!("../../../kustomize/base/intents-policy.yaml");
@@ -26,26 +27,26 @@ const MANIFEST: &str = include_str!("../../../kustomize/base/intents-policy.yaml
 /// free, for those who label what they install.
 pub fn policy_matches(policy: &Value, binding: &Value) -> Result<(), String> {
     let expected = manifest()?;
-    for live in [policy, binding] {
-        let kind = text(live, "/kind");
+    for (kind, live) in [
+        ("ValidatingAdmissionPolicy", policy),
+        ("ValidatingAdmissionPolicyBinding", binding),
+    ] {
         let expected = expected
             .iter()
-            .find(|expected| text(expected, "/kind") == kind)
-            .ok_or_else(|| format!("a {kind} is not part of the intents' policy"))?;
-        for field in ["/metadata/name", "/spec"] {
-            if let Some(difference) = difference(expected.pointer(field), live.pointer(field), field) {
-                return Err(format!(
-                    "{kind} {} is not the one that this operator trusts: {difference}. Run: {POLICY_INSTALL}",
-                    text(live, "/metadata/name"),
-                ));
-            }
+            .find(|document| document["kind"] == kind)
+            .ok_or_else(|| format!("the operator's own intents-policy.yaml has no {kind}"))?;
+        let found = if live.pointer("/metadata/deletionTimestamp").is_some() {
+            Some("it is being deleted".to_owned())
+        } else {
+            ["/metadata/name", "/spec"]
+                .into_iter()
+                .find_map(|path| difference(expected.pointer(path), live.pointer(path), path))
+        };
+        if let Some(found) = found {
+            return Err(format!(
+                "the live {kind} {POLICY_NAME} is not the one that this operator trusts: {found}. Run: {POLICY_INSTALL}"
+            ));
         }
-        if live.pointer("/metadata/deletionTimestamp").is_some() {
-            return Err(format!("{kind} {POLICY_NAME} is being deleted. Run: {POLICY_INSTALL}"));
-        }
-    }
-    if text(policy, "/kind") == text(binding, "/kind") {
-        return Err(format!("the binding of {POLICY_NAME} is missing. Run: {POLICY_INSTALL}"));
     }
     Ok(())
 }
@@ -58,20 +59,19 @@ fn manifest() -> Result<Vec<Value>, String> {
         .map_err(|error| format!("the operator's own intents-policy.yaml cannot be read: {error}"))
 }
 
-fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or("?")
-}
-
 /// The first difference below `path`, in a sentence.
 fn difference(expected: Option<&Value>, live: Option<&Value>, path: &str) -> Option<String> {
     match (expected, live) {
         (Some(Value::Object(expected)), Some(Value::Object(live))) => {
             let keys: BTreeSet<&String> = expected.keys().chain(live.keys()).collect();
-            keys.into_iter()
-                .find_map(|key| difference(expected.get(key), live.get(key), &format!("{path}/{key}")))
+            keys.into_iter().find_map(|key| {
+                difference(expected.get(key), live.get(key), &format!("{path}/{key}"))
+            })
         }
-        (Some(Value::Array(expected)), Some(Value::Array(live))) => (0..expected.len().max(live.len()))
-            .find_map(|i| difference(expected.get(i), live.get(i), &format!("{path}/{i}"))),
+        (Some(Value::Array(expected)), Some(Value::Array(live))) => {
+            (0..expected.len().max(live.len()))
+                .find_map(|i| difference(expected.get(i), live.get(i), &format!("{path}/{i}")))
+        }
         (expected, live) if expected == live => None,
         (Some(_), None) => Some(format!("{path} is missing")),
         (None, Some(live)) => Some(format!("{path} was added: {live}")),
@@ -104,9 +104,16 @@ pub fn retries(intents: &[&TodoIntent], environment: &str, app: &TodoApp) -> Vec
         .iter()
         .copied()
         .filter(|intent| is_open(intent) && intent.spec.verb == Verb::Retry)
-        .filter(|intent| intent.spec.environment == environment && intent.spec.app.as_deref() == Some(name))
+        .filter(|intent| {
+            intent.spec.environment == environment && intent.spec.app.as_deref() == Some(name)
+        })
         .collect();
-    open.sort_by_key(|intent| (intent.metadata.creation_timestamp.clone(), intent.metadata.name.clone()));
+    open.sort_by_key(|intent| {
+        (
+            intent.metadata.creation_timestamp.clone(),
+            intent.metadata.name.clone(),
+        )
+    });
 
     let failed = failed(app);
     let mut retried_by: Option<&str> = None;
@@ -114,19 +121,30 @@ pub fn retries(intents: &[&TodoIntent], environment: &str, app: &TodoApp) -> Vec
         .map(|intent| {
             let intent_name = intent.metadata.name.as_deref().unwrap_or_default();
             let release = intent.spec.release.as_deref();
-            let refused = if let Some(release) = release.filter(|release| !is_release(&app.spec.release, release)) {
-                Some(format!("{name} does not ask for release {release}: it asks for {}", describe(&app.spec.release)))
+            let refused = if let Some(release) =
+                release.filter(|release| !is_release(&app.spec.release, release))
+            {
+                Some(format!(
+                    "{name} does not ask for release {release}: it asks for {}",
+                    describe(&app.spec.release)
+                ))
             } else if failed.is_empty() {
                 Some(format!("nothing of {name} is rejected"))
             } else {
-                retried_by.map(|first| format!("nothing of {name} is rejected any more: intent {first} retries it"))
+                retried_by.map(|first| {
+                    format!("nothing of {name} is rejected any more: intent {first} retries it")
+                })
             };
             if refused.is_none() {
                 retried_by = Some(intent_name);
             }
             Retry {
                 intent: intent_name.to_owned(),
-                components: if refused.is_none() { failed.iter().cloned().collect() } else { Vec::new() },
+                components: if refused.is_none() {
+                    failed.iter().cloned().collect()
+                } else {
+                    Vec::new()
+                },
                 refused,
             }
         })
@@ -138,8 +156,11 @@ pub fn retries(intents: &[&TodoIntent], environment: &str, app: &TodoApp) -> Vec
 pub fn retried(retries: &[Retry], app: &TodoApp) -> (Vec<Rejection>, BTreeMap<String, i64>) {
     let status = app.status.clone().unwrap_or_default();
     let (mut rejected, mut attempts) = (status.rejected, status.attempts);
-    let components: BTreeSet<&String> = retries.iter().flat_map(|retry| &retry.components).collect();
-    rejected.retain(|rejection| !(components.contains(&rejection.component) && concerns(rejection, &app.spec)));
+    let components: BTreeSet<&String> =
+        retries.iter().flat_map(|retry| &retry.components).collect();
+    rejected.retain(|rejection| {
+        !(components.contains(&rejection.component) && concerns(rejection, &app.spec))
+    });
     for component in components {
         *attempts.entry(component.clone()).or_default() += 1;
     }
@@ -148,7 +169,8 @@ pub fn retried(retries: &[Retry], app: &TodoApp) -> (Vec<Rejection>, BTreeMap<St
 
 fn is_open(intent: &TodoIntent) -> bool {
     let phase = intent.status.as_ref().and_then(|status| status.phase);
-    matches!(phase, None | Some(IntentPhase::Active)) && intent.metadata.deletion_timestamp.is_none()
+    matches!(phase, None | Some(IntentPhase::Active))
+        && intent.metadata.deletion_timestamp.is_none()
 }
 
 /// Whether `text` names the release: its version, or the beginning of its fingerprint.
@@ -176,13 +198,19 @@ fn failed(app: &TodoApp) -> BTreeSet<String> {
         .iter()
         .filter(|rejection| concerns(rejection, &app.spec))
         .map(|rejection| rejection.component.clone());
-    let proven = status.effective_release.as_ref().is_some_and(|release| release.revision.is_some());
+    let proven = status
+        .effective_release
+        .as_ref()
+        .is_some_and(|release| release.revision.is_some());
     let stuck = app
         .spec
         .components
         .iter()
         .filter(|(name, component)| {
-            let state = status.components.get(*name).map(|component| component.state.as_str());
+            let state = status
+                .components
+                .get(*name)
+                .map(|component| component.state.as_str());
             !proven && component.migrate.is_some() && state == Some("Degraded")
         })
         .map(|(name, _)| name.clone());
@@ -195,8 +223,17 @@ fn concerns(rejection: &Rejection, spec: &TodoAppSpec) -> bool {
         return false;
     };
     let key = component.image.as_ref().unwrap_or(&rejection.component);
-    let image = spec.release.images.iter().find(|image| image.component == *key);
-    let config = spec.release.config.get(&rejection.component).cloned().unwrap_or_default();
+    let image = spec
+        .release
+        .images
+        .iter()
+        .find(|image| image.component == *key);
+    let config = spec
+        .release
+        .config
+        .get(&rejection.component)
+        .cloned()
+        .unwrap_or_default();
     image.is_some_and(|image| image.image == rejection.image)
         && canonical::config_hash(&config) == rejection.config_hash
 }

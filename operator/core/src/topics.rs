@@ -18,10 +18,21 @@ pub const REASON_REPLICATION_CHANGE: &str = "ReplicationChange";
 /// consumes, whatever stage it is in.
 pub fn physical_names(app: &TodoApp) -> Vec<String> {
     let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
-    let Some(messaging) = &app.spec.messaging else { return Vec::new() };
-    let declared = messaging.topics.keys().map(|topic| names::physical_topic(namespace, topic));
-    let consumers = app.spec.components.iter().filter(|(_, component)| !component.consumes.is_empty());
-    declared.chain(consumers.map(|(name, _)| names::dead_letter_topic(namespace, name))).collect()
+    let Some(messaging) = &app.spec.messaging else {
+        return Vec::new();
+    };
+    let declared = messaging
+        .topics
+        .keys()
+        .map(|topic| names::physical_topic(namespace, topic));
+    let consumers = app
+        .spec
+        .components
+        .iter()
+        .filter(|(_, component)| !component.consumes.is_empty());
+    declared
+        .chain(consumers.map(|(name, _)| names::dead_letter_topic(namespace, name)))
+        .collect()
 }
 
 /// A topic as it is in Kafka.
@@ -223,10 +234,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_created() {
         let nothing = BTreeMap::new();
-        assert_eq!(
-            plan(&[wanted()], &nothing),
-            [TopicAction::Create(wanted())]
-        );
+        assert_eq!(plan(&[wanted()], &nothing), [TopicAction::Create(wanted())]);
         assert!(!is_ready(&wanted(), &nothing));
     }
 
@@ -258,7 +266,10 @@ mod tests {
         let actions = plan(&[wanted()], &live);
         let (reason, message) = refusal(&actions);
         assert_eq!(reason, REASON_PARTITION_GROWTH);
-        assert!(message.contains("has 4 partitions and 6 are asked for"), "{message}");
+        assert!(
+            message.contains("has 4 partitions and 6 are asked for"),
+            "{message}"
+        );
         assert!(message.contains("allowPartitionGrowth: true"), "{message}");
         assert!(!is_ready(&wanted(), &live));
     }

@@ -39,17 +39,44 @@ fn assert_policy_refused(path: &str, value: Value) {
 #[test]
 fn a_weakened_policy_is_not_trusted() {
     assert_policy_refused("/spec/failurePolicy", json!("Ignore"));
-    assert_policy_refused("/spec/matchConditions", json!([{"name": "off", "expression": "false"}]));
-    assert_policy_refused("/spec/paramKind", json!({"apiVersion": "v1", "kind": "ConfigMap"}));
+    assert_policy_refused(
+        "/spec/matchConditions",
+        json!([{"name": "off", "expression": "false"}]),
+    );
+    assert_policy_refused(
+        "/spec/paramKind",
+        json!({"apiVersion": "v1", "kind": "ConfigMap"}),
+    );
     assert_policy_refused("/spec/matchConstraints/matchPolicy", json!("Exact"));
-    assert_policy_refused("/spec/matchConstraints/objectSelector/matchLabels", json!({"guarded": "yes"}));
-    assert_policy_refused("/spec/matchConstraints/namespaceSelector/matchLabels", json!({"a": "b"}));
-    assert_policy_refused("/spec/matchConstraints/excludeResourceRules", json!([{"resources": ["*"]}]));
-    assert_policy_refused("/spec/matchConstraints/resourceRules/0/scope", json!("Namespaced"));
-    assert_policy_refused("/spec/matchConstraints/resourceRules/0/operations", json!(["CREATE", "UPDATE"]));
-    assert_policy_refused("/spec/matchConstraints/resourceRules/0/resourceNames", json!(["one"]));
+    assert_policy_refused(
+        "/spec/matchConstraints/objectSelector/matchLabels",
+        json!({"guarded": "yes"}),
+    );
+    assert_policy_refused(
+        "/spec/matchConstraints/namespaceSelector/matchLabels",
+        json!({"a": "b"}),
+    );
+    assert_policy_refused(
+        "/spec/matchConstraints/excludeResourceRules",
+        json!([{"resources": ["*"]}]),
+    );
+    assert_policy_refused(
+        "/spec/matchConstraints/resourceRules/0/scope",
+        json!("Namespaced"),
+    );
+    assert_policy_refused(
+        "/spec/matchConstraints/resourceRules/0/operations",
+        json!(["CREATE", "UPDATE"]),
+    );
+    assert_policy_refused(
+        "/spec/matchConstraints/resourceRules/0/resourceNames",
+        json!(["one"]),
+    );
     assert_policy_refused("/spec/validations/3/expression", json!("true"));
-    assert_policy_refused("/spec/variables/6", json!({"name": "more", "expression": "true"}));
+    assert_policy_refused(
+        "/spec/variables/6",
+        json!({"name": "more", "expression": "true"}),
+    );
 }
 
 #[test]
@@ -66,8 +93,14 @@ fn a_weakened_binding_is_not_trusted() {
         ("validationActions", json!(["Warn", "Audit"])),
         ("validationActions", json!(["Audit"])),
         ("policyName", json!("other")),
-        ("matchResources", json!({"objectSelector": {"matchLabels": {"guarded": "yes"}}})),
-        ("paramRef", json!({"name": "none", "parameterNotFoundAction": "Allow"})),
+        (
+            "matchResources",
+            json!({"objectSelector": {"matchLabels": {"guarded": "yes"}}}),
+        ),
+        (
+            "paramRef",
+            json!({"name": "none", "parameterNotFoundAction": "Allow"}),
+        ),
     ];
     for (field, value) in weaker {
         let mut binding = live_binding();
@@ -81,17 +114,40 @@ fn a_weakened_binding_is_not_trusted() {
 fn a_policy_under_another_name_or_on_its_way_out_is_not_trusted() {
     let mut policy = live_policy();
     policy["metadata"]["name"] = json!("todo-intents-2");
-    assert!(policy_matches(&policy, &live_binding()).unwrap_err().contains("/metadata/name"));
+    assert!(
+        policy_matches(&policy, &live_binding())
+            .unwrap_err()
+            .contains("/metadata/name")
+    );
 
     let mut policy = live_policy();
     policy["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    assert!(policy_matches(&policy, &live_binding()).unwrap_err().contains("being deleted"));
+    assert!(
+        policy_matches(&policy, &live_binding())
+            .unwrap_err()
+            .contains("being deleted")
+    );
 }
 
 #[test]
-fn both_objects_are_needed() {
-    assert!(policy_matches(&live_policy(), &live_policy()).unwrap_err().contains("binding"));
-    assert!(policy_matches(&live_policy(), &json!({"kind": "ConfigMap"})).is_err());
+fn neither_stands_for_the_other() {
+    let error = policy_matches(&live_policy(), &live_policy()).unwrap_err();
+    assert!(
+        error.contains("ValidatingAdmissionPolicyBinding todo-intents"),
+        "{error}"
+    );
+    let error = policy_matches(&Value::Null, &live_binding()).unwrap_err();
+    assert!(error.contains("/metadata/name is missing"), "{error}");
+}
+
+#[test]
+fn an_item_of_a_list_names_no_kind() {
+    let without_kind = |mut object: Value| {
+        object.as_object_mut().unwrap().remove("kind");
+        object
+    };
+    let (policy, binding) = (without_kind(live_policy()), without_kind(live_binding()));
+    assert_eq!(policy_matches(&policy, &binding), Ok(()));
 }
 
 fn app() -> TodoApp {
@@ -130,7 +186,10 @@ fn app() -> TodoApp {
 }
 
 fn rejection(component: &str, image: &str, config: &[(&str, &str)]) -> Value {
-    let config = config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let config = config
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
     json!({
         "component": component,
         "image": image,
@@ -174,7 +233,10 @@ fn a_retry_clears_what_was_rejected_of_this_release() {
     );
 
     let (rejected, attempts) = retried(&retries, &app);
-    let left: Vec<(&str, &str)> = rejected.iter().map(|r| (r.component.as_str(), r.image.as_str())).collect();
+    let left: Vec<(&str, &str)> = rejected
+        .iter()
+        .map(|r| (r.component.as_str(), r.image.as_str()))
+        .collect();
     assert_eq!(
         left,
         [
@@ -184,7 +246,10 @@ fn a_retry_clears_what_was_rejected_of_this_release() {
         ],
         "other images and other configurations stay rejected"
     );
-    assert_eq!(attempts, BTreeMap::from([("tasks".into(), 2), ("web".into(), 1)]));
+    assert_eq!(
+        attempts,
+        BTreeMap::from([("tasks".into(), 2), ("web".into(), 1)])
+    );
 }
 
 #[test]
@@ -198,7 +263,11 @@ fn what_is_not_for_this_app_or_not_open_is_left_out() {
         json!({"phase": "Refused"}),
         json!({"phase": "Ended"}),
     ] {
-        assert_eq!(retries(&[&intent("again", changes.clone())], "test", &app), [], "{changes}");
+        assert_eq!(
+            retries(&[&intent("again", changes.clone())], "test", &app),
+            [],
+            "{changes}"
+        );
     }
     let active = intent("again", json!({"phase": "Active"}));
     assert_eq!(retries(&[&active], "test", &app).len(), 1);
@@ -209,13 +278,24 @@ fn a_retry_may_name_the_release() {
     let app = app();
     let fingerprint = canonical::fingerprint(&app.spec.release);
     for release in ["1.1.0", fingerprint.get(..12).unwrap(), &fingerprint] {
-        let retries = retries(&[&intent("again", json!({"release": release}))], "test", &app);
+        let retries = retries(
+            &[&intent("again", json!({"release": release}))],
+            "test",
+            &app,
+        );
         assert_eq!(retries[0].refused, None, "{release}");
     }
-    let retries = retries(&[&intent("again", json!({"release": "1.0.0"}))], "test", &app);
+    let retries = retries(
+        &[&intent("again", json!({"release": "1.0.0"}))],
+        "test",
+        &app,
+    );
     assert!(retries[0].components.is_empty());
     let refused = retries[0].refused.as_deref().unwrap();
-    assert!(refused.starts_with("todo does not ask for release 1.0.0: it asks for 1.1.0 ("), "{refused}");
+    assert!(
+        refused.starts_with("todo does not ask for release 1.0.0: it asks for 1.1.0 ("),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -226,8 +306,14 @@ fn a_retry_of_nothing_is_refused() {
     without_status.status = None;
     for app in [app, without_status] {
         let retries = retries(&[&intent("again", json!({}))], "test", &app);
-        assert_eq!(retries[0].refused.as_deref(), Some("nothing of todo is rejected"));
-        assert_eq!(retried(&retries, &app).1, app.status.unwrap_or_default().attempts);
+        assert_eq!(
+            retries[0].refused.as_deref(),
+            Some("nothing of todo is rejected")
+        );
+        assert_eq!(
+            retried(&retries, &app).1,
+            app.status.unwrap_or_default().attempts
+        );
     }
 }
 
@@ -260,6 +346,16 @@ fn a_first_migration_that_failed_is_retried() {
     let first = retries(&[&intent("again", json!({}))], "test", &app);
     assert_eq!(first[0].components, ["tasks"]);
 
-    app.status.as_mut().unwrap().effective_release.as_mut().unwrap().revision = Some("todo-1".into());
-    assert!(retries(&[&intent("again", json!({}))], "test", &app)[0].refused.is_some());
+    app.status
+        .as_mut()
+        .unwrap()
+        .effective_release
+        .as_mut()
+        .unwrap()
+        .revision = Some("todo-1".into());
+    assert!(
+        retries(&[&intent("again", json!({}))], "test", &app)[0]
+            .refused
+            .is_some()
+    );
 }

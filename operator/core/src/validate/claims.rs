@@ -19,19 +19,41 @@ const CLUSTER_SERVICES: [&str; 3] = ["rw", "ro", "r"];
 /// Everything that the application claims in its environment. Works on what has not been validated: an application that
 /// is older holds its claims even while it is invalid.
 pub fn claims(app: &TodoApp, environment: &TodoEnvironment) -> BTreeSet<Claim> {
-    claimed(app, environment).into_iter().map(|(claim, _)| claim).collect()
+    claimed(app, environment)
+        .into_iter()
+        .map(|(claim, _)| claim)
+        .collect()
 }
 
 pub(super) fn check(scope: &Scope<'_, '_>, problems: &mut Problems) {
-    let Some(environment) = scope.environment else { return };
+    let Some(environment) = scope.environment else {
+        return;
+    };
     let own = format!("{}/{}", scope.namespace, scope.name);
     let mut claimed_by: BTreeMap<Claim, String> = BTreeMap::new();
     for (claim, field) in claimed(scope.app, environment) {
-        if let Some(holder) = scope.surroundings.holders.get(&claim).filter(|holder| **holder != own) {
-            problems.add(&field, describe(&claim), format!("{} belongs to the TodoApp {holder}: {}", noun(&claim), remedy(&claim)));
+        if let Some(holder) = scope
+            .surroundings
+            .holders
+            .get(&claim)
+            .filter(|holder| **holder != own)
+        {
+            problems.add(
+                &field,
+                describe(&claim),
+                format!(
+                    "{} belongs to the TodoApp {holder}: {}",
+                    noun(&claim),
+                    remedy(&claim)
+                ),
+            );
         }
         if let Some(first) = claimed_by.get(&claim) {
-            problems.add(&field, describe(&claim), format!("{} belongs to {first}: {}", noun(&claim), remedy(&claim)));
+            problems.add(
+                &field,
+                describe(&claim),
+                format!("{} belongs to {first}: {}", noun(&claim), remedy(&claim)),
+            );
         } else {
             claimed_by.insert(claim, field);
         }
@@ -45,7 +67,12 @@ fn claimed(app: &TodoApp, environment: &TodoEnvironment) -> Vec<(Claim, String)>
     objects(&mut claims, app, &components);
     databases(&mut claims, app);
     topics(&mut claims, app, environment, &components);
-    routes(&mut claims, app, environment.spec.defaults.as_ref(), &components);
+    routes(
+        &mut claims,
+        app,
+        environment.spec.defaults.as_ref(),
+        &components,
+    );
     claims
 }
 
@@ -67,17 +94,24 @@ fn objects(claims: &mut Vec<(Claim, String)>, app: &TodoApp, components: &[(&str
 }
 
 fn databases(claims: &mut Vec<(Claim, String)>, app: &TodoApp) {
-    let Some(databases) = &app.spec.databases else { return };
+    let Some(databases) = &app.spec.databases else {
+        return;
+    };
     let app_name = app.metadata.name.as_deref().unwrap_or_default();
     let cluster = |name: String, field: &str| {
         let services = CLUSTER_SERVICES.map(|service| format!("{name}-{service}"));
         // CloudNativePG makes a ServiceAccount and PodDisruptionBudgets of the cluster's own name too.
-        let objects = services.into_iter().chain([name]).map(|name| (object(app, name), field.to_owned()));
+        let objects = services
+            .into_iter()
+            .chain([name])
+            .map(|name| (object(app, name), field.to_owned()));
         objects.collect::<Vec<_>>()
     };
     match databases.topology {
         Topology::Shared if databases.items.is_empty() => {}
-        Topology::Shared => claims.extend(cluster(names::shared_cluster(app_name), "spec.databases")),
+        Topology::Shared => {
+            claims.extend(cluster(names::shared_cluster(app_name), "spec.databases"))
+        }
         Topology::Dedicated => {
             for name in databases.items.keys() {
                 let field = format!("spec.databases.items.{name}");
@@ -86,10 +120,15 @@ fn databases(claims: &mut Vec<(Claim, String)>, app: &TodoApp) {
         }
         Topology::External => {
             for (name, database) in &databases.items {
-                let Some(external) = &database.external else { continue };
+                let Some(external) = &database.external else {
+                    continue;
+                };
                 let host = external.host.trim_end_matches('.').to_ascii_lowercase();
                 let port = external.port.unwrap_or(POSTGRES_PORT);
-                let database = external.database.clone().unwrap_or_else(|| names::sql_name(name));
+                let database = external
+                    .database
+                    .clone()
+                    .unwrap_or_else(|| names::sql_name(name));
                 let field = format!("spec.databases.items.{name}.external");
                 claims.push((Claim::Database(format!("{host}:{port}/{database}")), field));
             }
@@ -104,7 +143,9 @@ fn topics(
     environment: &TodoEnvironment,
     components: &[(&str, &Component)],
 ) {
-    let Some(messaging) = &environment.spec.messaging else { return };
+    let Some(messaging) = &environment.spec.messaging else {
+        return;
+    };
     let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
     let mut servers: Vec<String> = messaging
         .bootstrap_servers
@@ -113,11 +154,19 @@ fn topics(
         .collect();
     servers.sort();
     let servers = servers.join(",");
-    for topic in app.spec.messaging.iter().flat_map(|messaging| messaging.topics.keys()) {
+    for topic in app
+        .spec
+        .messaging
+        .iter()
+        .flat_map(|messaging| messaging.topics.keys())
+    {
         let claim = Claim::Topic(servers.clone(), names::physical_topic(namespace, topic));
         claims.push((claim, format!("spec.messaging.topics.{topic}")));
     }
-    for (name, _) in components.iter().filter(|(_, component)| !component.consumes.is_empty()) {
+    for (name, _) in components
+        .iter()
+        .filter(|(_, component)| !component.consumes.is_empty())
+    {
         let claim = Claim::Topic(servers.clone(), names::dead_letter_topic(namespace, name));
         claims.push((claim, format!("spec.components.{name}.consumes")));
     }
@@ -132,10 +181,18 @@ fn routes(
     if resolve::router(app, defaults) == Router::None {
         return;
     }
-    let shared = app.spec.traffic.as_ref().and_then(|traffic| traffic.host.as_ref());
+    let shared = app
+        .spec
+        .traffic
+        .as_ref()
+        .and_then(|traffic| traffic.host.as_ref());
     for (name, component) in components {
-        let Some(route) = &component.route else { continue };
-        let Some(host) = route.host.as_ref().or(shared) else { continue };
+        let Some(route) = &component.route else {
+            continue;
+        };
+        let Some(host) = route.host.as_ref().or(shared) else {
+            continue;
+        };
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         for prefix in &route.paths {
             let prefix = match prefix.trim_end_matches('/') {

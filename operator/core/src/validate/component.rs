@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use todo_operator_api::component::{
-    Analysis, Component, ComponentKind, Egress, Probe, Resources, Rollout, Scaling, Schedule, Strategy,
+    Analysis, Component, ComponentKind, Egress, Probe, Resources, Rollout, Scaling, Schedule,
+    Strategy,
 };
 use todo_operator_api::environment::LimitRange;
 use todo_operator_api::scalar::{Duration, Quantity};
@@ -19,7 +20,11 @@ const PROGRESS_DEADLINE_SECONDS: u64 = 600;
 pub(super) fn check(scope: &Scope<'_, '_>, problems: &mut Problems) {
     let components = &scope.app.spec.components;
     if components.is_empty() {
-        problems.add("spec.components", NOT_SET, "an application has at least one component");
+        problems.add(
+            "spec.components",
+            NOT_SET,
+            "an application has at least one component",
+        );
     }
     for (name, component) in components {
         let path = format!("spec.components.{name}");
@@ -30,7 +35,12 @@ pub(super) fn check(scope: &Scope<'_, '_>, problems: &mut Problems) {
             self::egress(problems, &format!("{path}.egress[{index}]"), egress);
         }
         for (topic, consume) in &component.consumes {
-            syntax::range(problems, &format!("{path}.consumes.{topic}.lag"), consume.lag, 1..=i64::MAX);
+            syntax::range(
+                problems,
+                &format!("{path}.consumes.{topic}.lag"),
+                consume.lag,
+                1..=i64::MAX,
+            );
         }
         if let Some(own) = &component.resources {
             resources(problems, &format!("{path}.resources"), own);
@@ -62,7 +72,10 @@ fn port(component: &Component) -> Option<i32> {
 /// What each kind can have.
 fn by_kind(problems: &mut Problems, path: &str, component: &Component) {
     let is_cron_job = component.kind == ComponentKind::CronJob;
-    let is_canary = component.rollout.as_ref().is_some_and(|rollout| rollout.strategy == Strategy::Canary);
+    let is_canary = component
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.strategy == Strategy::Canary);
     if is_cron_job && is_canary {
         problems.add(
             format!("{path}.rollout.strategy"),
@@ -71,7 +84,11 @@ fn by_kind(problems: &mut Problems, path: &str, component: &Component) {
         );
     }
     if is_cron_job && component.scaling.is_some() {
-        problems.add(format!("{path}.scaling"), "set", "a CronJob does not scale: remove scaling");
+        problems.add(
+            format!("{path}.scaling"),
+            "set",
+            "a CronJob does not scale: remove scaling",
+        );
     }
     if is_cron_job && component.migrate.is_some() {
         problems.add(
@@ -81,21 +98,47 @@ fn by_kind(problems: &mut Problems, path: &str, component: &Component) {
         );
     }
     if is_cron_job && component.schedule.is_none() {
-        problems.add(format!("{path}.schedule"), NOT_SET, "a CronJob needs a schedule");
+        problems.add(
+            format!("{path}.schedule"),
+            NOT_SET,
+            "a CronJob needs a schedule",
+        );
     }
     if !is_cron_job && component.schedule.is_some() {
-        problems.add(format!("{path}.schedule"), "set", "only a CronJob has a schedule: remove it");
+        problems.add(
+            format!("{path}.schedule"),
+            "set",
+            "only a CronJob has a schedule: remove it",
+        );
     }
     let is_routable = matches!(component.kind, ComponentKind::Service | ComponentKind::Site);
     if component.route.is_some() && !is_routable {
-        problems.add(format!("{path}.route"), "set", "only a Service or a Site can be routed: remove route");
+        problems.add(
+            format!("{path}.route"),
+            "set",
+            "only a Service or a Site can be routed: remove route",
+        );
     }
     if let Some(migrate) = &component.migrate {
         if component.database.is_none() {
-            problems.add(format!("{path}.migrate"), "set", "migrate needs a database to migrate: set database");
+            problems.add(
+                format!("{path}.migrate"),
+                "set",
+                "migrate needs a database to migrate: set database",
+            );
         }
-        syntax::duration(problems, &format!("{path}.migrate.timeout"), migrate.timeout.as_ref(), Shortest::Second);
-        syntax::range(problems, &format!("{path}.migrate.retries"), migrate.retries, 0..=100);
+        syntax::duration(
+            problems,
+            &format!("{path}.migrate.timeout"),
+            migrate.timeout.as_ref(),
+            Shortest::Second,
+        );
+        syntax::range(
+            problems,
+            &format!("{path}.migrate.retries"),
+            migrate.retries,
+            0..=100,
+        );
     }
 }
 
@@ -105,14 +148,22 @@ fn ports(problems: &mut Problems, path: &str, component: &Component) {
     syntax::range(problems, &format!("{path}.probes.port"), probes.port, PORTS);
     let admin = probes.port.unwrap_or(ADMIN_PORT);
     if let Some(port) = port(component).filter(|port| *port == admin) {
-        let field = if component.port.is_some() { "port" } else { "probes.port" };
+        let field = if component.port.is_some() {
+            "port"
+        } else {
+            "probes.port"
+        };
         problems.add(
             format!("{path}.{field}"),
             port,
             format!("the admin port (probes.port, by default {ADMIN_PORT}) must be another than the port that serves: it is never routed"),
         );
     }
-    for (name, probe) in [("startup", probes.startup), ("readiness", probes.readiness), ("liveness", probes.liveness)] {
+    for (name, probe) in [
+        ("startup", probes.startup),
+        ("readiness", probes.readiness),
+        ("liveness", probes.liveness),
+    ] {
         if let Some(probe) = probe {
             self::probe(problems, &format!("{path}.probes.{name}"), &probe);
         }
@@ -123,9 +174,24 @@ fn probe(problems: &mut Problems, path: &str, probe: &Probe) {
     if let Some(text) = probe.path.as_ref().filter(|text| !text.starts_with('/')) {
         problems.add(format!("{path}.path"), text, "a path begins with /");
     }
-    syntax::range(problems, &format!("{path}.periodSeconds"), probe.period_seconds, 1..=3600);
-    syntax::range(problems, &format!("{path}.timeoutSeconds"), probe.timeout_seconds, 1..=3600);
-    syntax::range(problems, &format!("{path}.failureThreshold"), probe.failure_threshold, 1..=1000);
+    syntax::range(
+        problems,
+        &format!("{path}.periodSeconds"),
+        probe.period_seconds,
+        1..=3600,
+    );
+    syntax::range(
+        problems,
+        &format!("{path}.timeoutSeconds"),
+        probe.timeout_seconds,
+        1..=3600,
+    );
+    syntax::range(
+        problems,
+        &format!("{path}.failureThreshold"),
+        probe.failure_threshold,
+        1..=1000,
+    );
 }
 
 fn calls(
@@ -139,12 +205,24 @@ fn calls(
     syntax::once(problems, &path, component.calls.iter().map(String::as_str));
     for callee in &component.calls {
         match components.get(callee) {
-            None => problems.add(&path, callee, "no component has this name: correct it, or declare it in spec.components"),
+            None => problems.add(
+                &path,
+                callee,
+                "no component has this name: correct it, or declare it in spec.components",
+            ),
             Some(_) if callee == name => {
-                problems.add(&path, callee, "a component does not call itself through its Service: remove it");
+                problems.add(
+                    &path,
+                    callee,
+                    "a component does not call itself through its Service: remove it",
+                );
             }
             Some(target) if port(target).is_none() => {
-                problems.add(&path, callee, "it serves nothing that could be called: set its port");
+                problems.add(
+                    &path,
+                    callee,
+                    "it serves nothing that could be called: set its port",
+                );
             }
             Some(_) => {}
         }
@@ -157,7 +235,11 @@ fn egress(problems: &mut Problems, path: &str, egress: &Egress) {
         (None, Some(namespace)) => {
             syntax::namespace(problems, &format!("{path}.namespace"), Some(namespace));
         }
-        (Some(_), Some(_)) => problems.add(path, "cidr and namespace", "set exactly one of cidr and namespace"),
+        (Some(_), Some(_)) => problems.add(
+            path,
+            "cidr and namespace",
+            "set exactly one of cidr and namespace",
+        ),
         (None, None) => problems.add(path, NOT_SET, "set exactly one of cidr and namespace"),
     }
     for port in &egress.ports {
@@ -169,8 +251,17 @@ fn schedule(problems: &mut Problems, path: &str, schedule: &Schedule) {
     if let Err(rule) = syntax::cron(&schedule.cron) {
         problems.add(format!("{path}.cron"), &schedule.cron, rule);
     }
-    syntax::time_zone(problems, &format!("{path}.timeZone"), schedule.time_zone.as_deref());
-    syntax::duration(problems, &format!("{path}.timeout"), schedule.timeout.as_ref(), Shortest::Second);
+    syntax::time_zone(
+        problems,
+        &format!("{path}.timeZone"),
+        schedule.time_zone.as_deref(),
+    );
+    syntax::duration(
+        problems,
+        &format!("{path}.timeout"),
+        schedule.timeout.as_ref(),
+        Shortest::Second,
+    );
 }
 
 /// Compute resources, wherever they stand.
@@ -178,7 +269,11 @@ pub(super) fn resources(problems: &mut Problems, path: &str, resources: &Resourc
     quantities(problems, &format!("{path}.requests"), &resources.requests);
     quantities(problems, &format!("{path}.limits"), &resources.limits);
     for (resource, request) in &resources.requests {
-        if let Some(limit) = resources.limits.get(resource).filter(|limit| is_above(request, limit)) {
+        if let Some(limit) = resources
+            .limits
+            .get(resource)
+            .filter(|limit| is_above(request, limit))
+        {
             problems.add(
                 format!("{path}.requests.{resource}"),
                 request,
@@ -189,7 +284,11 @@ pub(super) fn resources(problems: &mut Problems, path: &str, resources: &Resourc
 }
 
 /// Quantities by name.
-pub(super) fn quantities(problems: &mut Problems, path: &str, quantities: &BTreeMap<String, Quantity>) {
+pub(super) fn quantities(
+    problems: &mut Problems,
+    path: &str,
+    quantities: &BTreeMap<String, Quantity>,
+) {
     for (name, quantity) in quantities {
         syntax::quantity(problems, &format!("{path}.{name}"), quantity);
     }
@@ -206,10 +305,14 @@ pub(super) fn scaling(problems: &mut Problems, path: &str, scaling: &Scaling) {
     syntax::range(problems, &format!("{path}.max"), scaling.max, 1..=1000);
     syntax::range(problems, &format!("{path}.cpu"), scaling.cpu, 1..=100);
     syntax::range(problems, &format!("{path}.lag"), scaling.lag, 1..=i64::MAX);
-    if let (Some(min), Some(max)) = (scaling.min, scaling.max) {
-        if min > max {
-            problems.add(format!("{path}.min"), min, format!("min must not be above max, {max}"));
-        }
+    if let (Some(min), Some(max)) = (scaling.min, scaling.max)
+        && min > max
+    {
+        problems.add(
+            format!("{path}.min"),
+            min,
+            format!("min must not be above max, {max}"),
+        );
     }
 }
 
@@ -218,31 +321,61 @@ pub(super) fn rollout(problems: &mut Problems, path: &str, rollout: &Rollout) {
     let rising = rollout.steps.is_sorted_by(|one, next| one < next);
     if !rising || rollout.steps.iter().any(|step| !(1..=100).contains(step)) {
         let steps: Vec<String> = rollout.steps.iter().map(i32::to_string).collect();
-        problems.add(format!("{path}.steps"), steps.join(", "), "steps rise strictly, from 1 to 100 per cent");
+        problems.add(
+            format!("{path}.steps"),
+            steps.join(", "),
+            "steps rise strictly, from 1 to 100 per cent",
+        );
     }
-    syntax::duration(problems, &format!("{path}.stepPause"), rollout.step_pause.as_ref(), Shortest::Zero);
+    syntax::duration(
+        problems,
+        &format!("{path}.stepPause"),
+        rollout.step_pause.as_ref(),
+        Shortest::Zero,
+    );
     let deadline = rollout.progress_deadline.as_ref();
-    syntax::duration(problems, &format!("{path}.progressDeadline"), deadline, Shortest::Second);
-    syntax::range(problems, &format!("{path}.minReadySeconds"), rollout.min_ready_seconds, 0..=3600);
+    syntax::duration(
+        problems,
+        &format!("{path}.progressDeadline"),
+        deadline,
+        Shortest::Second,
+    );
+    syntax::range(
+        problems,
+        &format!("{path}.minReadySeconds"),
+        rollout.min_ready_seconds,
+        0..=3600,
+    );
     if let Some(analysis) = &rollout.analysis {
         self::analysis(problems, &format!("{path}.analysis"), analysis);
     }
     let deadline = deadline.map_or(Some(PROGRESS_DEADLINE_SECONDS), Duration::as_secs);
-    let ready = rollout.min_ready_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    if let (Some(deadline), Some(ready)) = (deadline, ready) {
-        if ready >= deadline {
-            problems.add(
+    let ready = rollout
+        .min_ready_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok());
+    if let (Some(deadline), Some(ready)) = (deadline, ready)
+        && ready >= deadline
+    {
+        problems.add(
                 format!("{path}.minReadySeconds"),
                 ready,
                 format!("must be shorter than progressDeadline, {deadline}s: no new version could ever succeed"),
             );
-        }
     }
 }
 
 fn analysis(problems: &mut Problems, path: &str, analysis: &Analysis) {
-    syntax::duration(problems, &format!("{path}.latency"), analysis.latency.as_ref(), Shortest::Millisecond);
-    if let Some(success) = analysis.success.as_ref().filter(|success| !is_percentage(success)) {
+    syntax::duration(
+        problems,
+        &format!("{path}.latency"),
+        analysis.latency.as_ref(),
+        Shortest::Millisecond,
+    );
+    if let Some(success) = analysis
+        .success
+        .as_ref()
+        .filter(|success| !is_percentage(success))
+    {
         problems.add(
             format!("{path}.success"),
             success,
@@ -252,7 +385,9 @@ fn analysis(problems: &mut Problems, path: &str, analysis: &Analysis) {
 }
 
 fn is_percentage(text: &str) -> bool {
-    let (whole, decimals) = text.split_once('.').map_or((text, None), |(whole, decimals)| (whole, Some(decimals)));
+    let (whole, decimals) = text
+        .split_once('.')
+        .map_or((text, None), |(whole, decimals)| (whole, Some(decimals)));
     let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     are_digits(whole)
         && whole.len() <= 3
@@ -276,26 +411,45 @@ fn in_stage(scope: &Scope<'_, '_>, problems: &mut Problems, name: &str, componen
             );
         }
     }
-    let limits = scope.policy().and_then(|policy| policy.limit_range.as_ref());
+    let limits = scope
+        .policy()
+        .and_then(|policy| policy.limit_range.as_ref());
     if let Some(resources) = &component.resources {
         within_limit_range(problems, &format!("{path}.resources"), resources, limits);
     }
     if let Some(scaling) = &component.scaling {
-        scaling_in_stage(scope, problems, &format!("{path}.scaling"), component, scaling, limits);
+        scaling_in_stage(
+            scope,
+            problems,
+            &format!("{path}.scaling"),
+            component,
+            scaling,
+            limits,
+        );
     }
 }
 
 /// What the LimitRange refuses would be refused pod by pod, long after the spec was accepted.
-fn within_limit_range(problems: &mut Problems, path: &str, resources: &Resources, range: Option<&LimitRange>) {
+fn within_limit_range(
+    problems: &mut Problems,
+    path: &str,
+    resources: &Resources,
+    range: Option<&LimitRange>,
+) {
     let Some(range) = range else { return };
     for (resource, most) in &range.max {
-        let asked = [("limits", resources.limits.get(resource)), ("requests", resources.requests.get(resource))];
+        let asked = [
+            ("limits", resources.limits.get(resource)),
+            ("requests", resources.requests.get(resource)),
+        ];
         for (kind, quantity) in asked {
             if let Some(quantity) = quantity.filter(|quantity| is_above(quantity, most)) {
                 problems.add(
                     format!("{path}.{kind}.{resource}"),
                     quantity,
-                    format!("this stage allows at most {most} for one container (policy.limitRange.max)"),
+                    format!(
+                        "this stage allows at most {most} for one container (policy.limitRange.max)"
+                    ),
                 );
             }
         }
@@ -311,7 +465,11 @@ fn scaling_in_stage(
     limits: Option<&LimitRange>,
 ) {
     if scaling.max.is_some() && scaling.cpu.is_none() && scaling.lag.is_none() {
-        problems.add(format!("{path}.max"), scaling.max.unwrap_or_default(), "max needs something to scale by: set cpu or lag");
+        problems.add(
+            format!("{path}.max"),
+            scaling.max.unwrap_or_default(),
+            "max needs something to scale by: set cpu or lag",
+        );
     }
     if let Some(lag) = scaling.lag {
         if component.consumes.values().all(|consume| consume.broadcast) {
@@ -336,15 +494,29 @@ fn scaling_in_stage(
             "cpu is a share of the request: set resources.requests.cpu here or in the environment's defaults",
         );
     }
-    if let Some(cpu) = scaling.cpu.filter(|_| scaling.min == Some(0) && scaling.lag.is_none()) {
-        problems.add(format!("{path}.min"), 0, format!("without pods no CPU use can be measured (cpu: {cpu}): set min: 1, or scale by lag"));
+    if let Some(cpu) = scaling
+        .cpu
+        .filter(|_| scaling.min == Some(0) && scaling.lag.is_none())
+    {
+        problems.add(
+            format!("{path}.min"),
+            0,
+            format!(
+                "without pods no CPU use can be measured (cpu: {cpu}): set min: 1, or scale by lag"
+            ),
+        );
     }
     let most = scaling.max.max(scaling.min);
     let partitions = data::usable_replicas(scope.app, component);
-    if let (Some(most), Some(partitions)) = (most, partitions) {
-        if most > partitions {
-            let field = if scaling.max == Some(most) { "max" } else { "min" };
-            problems.add(
+    if let (Some(most), Some(partitions)) = (most, partitions)
+        && most > partitions
+    {
+        let field = if scaling.max == Some(most) {
+            "max"
+        } else {
+            "min"
+        };
+        problems.add(
                 format!("{path}.{field}"),
                 most,
                 format!(
@@ -352,7 +524,6 @@ fn scaling_in_stage(
                      the others would be idle"
                 ),
             );
-        }
     }
 }
 
@@ -360,5 +531,7 @@ fn scaling_in_stage(
 fn has_cpu_request(component: &Component, limits: Option<&LimitRange>) -> bool {
     let own = component.resources.as_ref();
     own.is_some_and(|own| own.requests.contains_key("cpu") || own.limits.contains_key("cpu"))
-        || limits.is_some_and(|range| range.default_request.contains_key("cpu") || range.default.contains_key("cpu"))
+        || limits.is_some_and(|range| {
+            range.default_request.contains_key("cpu") || range.default.contains_key("cpu")
+        })
 }

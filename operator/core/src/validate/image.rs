@@ -36,7 +36,10 @@ impl<'a> Reference<'a> {
         }
         let name = qualify(name);
         let (registry, path) = name.split_once('/').unwrap_or((&name, ""));
-        if !is_registry(registry) || !path.split('/').all(is_path_component) || name.len() > LONGEST_NAME {
+        if !is_registry(registry)
+            || !path.split('/').all(is_path_component)
+            || name.len() > LONGEST_NAME
+        {
             return Err(
                 "an image is [registry/]path[:tag][@digest] in lower case, as ghcr.io/acme/web:1.2@sha256:…",
             );
@@ -73,7 +76,9 @@ fn canonical_registry(registry: &str) -> &str {
 
 fn qualify_prefix(name: &str) -> String {
     match name.split_once('/') {
-        Some((registry, path)) if names_registry(registry) => format!("{}/{path}", canonical_registry(registry)),
+        Some((registry, path)) if names_registry(registry) => {
+            format!("{}/{path}", canonical_registry(registry))
+        }
         _ => format!("{DEFAULT_REGISTRY}/{name}"),
     }
 }
@@ -81,35 +86,47 @@ fn qualify_prefix(name: &str) -> String {
 fn qualify(name: &str) -> String {
     let name = qualify_prefix(name);
     match name.split_once('/') {
-        Some((DEFAULT_REGISTRY, path)) if !path.contains('/') => format!("{DEFAULT_REGISTRY}/library/{path}"),
+        Some((DEFAULT_REGISTRY, path)) if !path.contains('/') => {
+            format!("{DEFAULT_REGISTRY}/library/{path}")
+        }
         _ => name,
     }
 }
 
 fn is_registry(text: &str) -> bool {
-    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let (host, port) = text
+        .split_once(':')
+        .map_or((text, None), |(host, port)| (host, Some(port)));
     let is_label = |label: &str| {
         !label.is_empty()
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    host.split('.').all(is_label) && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+    host.split('.').all(is_label)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 /// Lower-case letters and digits, with single separators (`.`, `_`, `__`, any number of `-`) between them.
 fn is_path_component(text: &str) -> bool {
     let is_alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let bounded = text.bytes().next().is_some_and(is_alphanumeric) && text.bytes().last().is_some_and(is_alphanumeric);
+    let bounded = text.bytes().next().is_some_and(is_alphanumeric)
+        && text.bytes().last().is_some_and(is_alphanumeric);
     bounded
         && text
             .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-            .all(|separator| matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-'))
+            .all(|separator| {
+                matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
+            })
 }
 
 fn is_tag(text: &str) -> bool {
     (1..=128).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
         && !text.starts_with(['.', '-'])
 }
 
@@ -140,7 +157,10 @@ mod tests {
         let digest = format!("sha256:{}", "0".repeat(64));
         let text = format!("localhost:5000/web:1.2@{digest}");
         let reference = Reference::parse(&text).unwrap();
-        assert_eq!((reference.tag, reference.digest), (Some("1.2"), Some(digest.as_str())));
+        assert_eq!(
+            (reference.tag, reference.digest),
+            (Some("1.2"), Some(digest.as_str()))
+        );
         let reference = Reference::parse("localhost:5000/web").unwrap();
         assert_eq!((reference.tag, reference.digest), (None, None));
     }
@@ -148,8 +168,23 @@ mod tests {
     #[test]
     fn malformed_references_are_refused() {
         for text in [
-            "", "/web", "web/", "a//b", "Web", "ghcr.io/Acme/web", "ghcr.io/acme/web:", "web:.1", "web@sha256:12", "web@md5:12", "a b",
-            "ghcr.io/-a", "a___b", "a._b", "https://ghcr.io/acme/web", "ghcr.io:0/web", "web:1:2",
+            "",
+            "/web",
+            "web/",
+            "a//b",
+            "Web",
+            "ghcr.io/Acme/web",
+            "ghcr.io/acme/web:",
+            "web:.1",
+            "web@sha256:12",
+            "web@md5:12",
+            "a b",
+            "ghcr.io/-a",
+            "a___b",
+            "a._b",
+            "https://ghcr.io/acme/web",
+            "ghcr.io:0/web",
+            "web:1:2",
         ] {
             assert!(Reference::parse(text).is_err(), "{text}");
         }
@@ -176,7 +211,10 @@ mod tests {
         assert!(from("nginx", "docker.io/library"));
         assert!(from("acme/web", "docker.io/acme"));
         assert!(from("acme/web", "acme"));
-        assert!(from("registry-1.docker.io/acme/web", "index.docker.io/acme"));
+        assert!(from(
+            "registry-1.docker.io/acme/web",
+            "index.docker.io/acme"
+        ));
         assert!(!from("acme/web", "ghcr.io"));
     }
 }

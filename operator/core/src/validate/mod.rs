@@ -222,7 +222,9 @@ impl<'a, 's> Scope<'a, 's> {
             components,
             router: self.router,
             ready_deadline: resolve::ready_deadline(self.app, defaults),
-            attempts: status.map(|status| status.attempts.clone()).unwrap_or_default(),
+            attempts: status
+                .map(|status| status.attempts.clone())
+                .unwrap_or_default(),
         }
     }
 }
@@ -238,7 +240,9 @@ fn running<'a>(
         .iter()
         .filter(move |(_, component)| {
             component.environments.is_empty()
-                || stage.as_ref().is_none_or(|stage| component.environments.contains(stage))
+                || stage
+                    .as_ref()
+                    .is_none_or(|stage| component.environments.contains(stage))
         })
         .map(|(name, component)| (name.as_str(), component))
 }
@@ -265,7 +269,11 @@ impl Problems {
             None if value.is_empty() => "empty".to_owned(),
             None => value,
         };
-        self.0.insert(Problem { field: field.into(), value, rule: rule.into() });
+        self.0.insert(Problem {
+            field: field.into(),
+            value,
+            rule: rule.into(),
+        });
     }
 
     fn into_sorted(self) -> Vec<Problem> {

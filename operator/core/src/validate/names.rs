@@ -24,7 +24,11 @@ pub(super) fn check(scope: &Scope<'_, '_>, problems: &mut Problems) {
     if scope.name.is_empty() {
         problems.add("metadata.name", NOT_SET, "an application has a name");
     } else if !syntax::is_name(scope.name) {
-        problems.add("metadata.name", scope.name, format!("{NAME_RULE}: it becomes the name of Services"));
+        problems.add(
+            "metadata.name",
+            scope.name,
+            format!("{NAME_RULE}: it becomes the name of Services"),
+        );
     }
     components(scope, problems);
     databases(scope, problems);
@@ -45,10 +49,22 @@ fn components(scope: &Scope<'_, '_>, problems: &mut Problems) {
                 format!("<app>-<component> has at most {LONGEST_COMPONENT} characters: shorten one of the names"),
             );
         }
-        if let Some(key) = component.image.as_ref().filter(|key| key.is_empty() || key.len() > LONGEST_IMAGE_KEY) {
-            problems.add(format!("{path}.image"), key, format!("an image key has 1 to {LONGEST_IMAGE_KEY} characters"));
+        if let Some(key) = component
+            .image
+            .as_ref()
+            .filter(|key| key.is_empty() || key.len() > LONGEST_IMAGE_KEY)
+        {
+            problems.add(
+                format!("{path}.image"),
+                key,
+                format!("an image key has 1 to {LONGEST_IMAGE_KEY} characters"),
+            );
         }
-        for stage in component.environments.iter().filter(|stage| !syntax::is_name(stage)) {
+        for stage in component
+            .environments
+            .iter()
+            .filter(|stage| !syntax::is_name(stage))
+        {
             problems.add(
                 format!("{path}.environments"),
                 stage,
@@ -61,22 +77,40 @@ fn components(scope: &Scope<'_, '_>, problems: &mut Problems) {
 }
 
 fn databases(scope: &Scope<'_, '_>, problems: &mut Problems) {
-    let Some(databases) = &scope.app.spec.databases else { return };
+    let Some(databases) = &scope.app.spec.databases else {
+        return;
+    };
     for name in databases.items.keys() {
         let path = format!("spec.databases.items.{name}");
         if !syntax::is_name(name) || name.len() > LONGEST_DATABASE_ITEM {
-            problems.add(&path, name, format!("a database's name is {NAME_RULE}, at most {LONGEST_DATABASE_ITEM}"));
+            problems.add(
+                &path,
+                name,
+                format!("a database's name is {NAME_RULE}, at most {LONGEST_DATABASE_ITEM}"),
+            );
         }
         let sql = names::sql_name(name);
-        if matches!(sql.as_str(), "postgres" | "template0" | "template1" | "pg") || sql.starts_with("pg_") {
+        if matches!(sql.as_str(), "postgres" | "template0" | "template1" | "pg")
+            || sql.starts_with("pg_")
+        {
             problems.add(&path, name, "PostgreSQL keeps postgres, template0, template1 and names that begin with pg_ (so would a role here) for itself");
         }
         if databases.topology == Topology::Dedicated {
-            cluster(problems, &path, &names::dedicated_cluster(scope.name, name), "<app>-<database>");
+            cluster(
+                problems,
+                &path,
+                &names::dedicated_cluster(scope.name, name),
+                "<app>-<database>",
+            );
         }
     }
     if databases.topology == Topology::Shared && !databases.items.is_empty() {
-        cluster(problems, "spec.databases", &names::shared_cluster(scope.name), "<app>-db");
+        cluster(
+            problems,
+            "spec.databases",
+            &names::shared_cluster(scope.name),
+            "<app>-db",
+        );
     }
 }
 
@@ -91,19 +125,35 @@ fn cluster(problems: &mut Problems, path: &str, name: &str, pattern: &str) {
 }
 
 fn topics(scope: &Scope<'_, '_>, problems: &mut Problems) {
-    for topic in scope.app.spec.messaging.iter().flat_map(|messaging| messaging.topics.keys()) {
+    for topic in scope
+        .app
+        .spec
+        .messaging
+        .iter()
+        .flat_map(|messaging| messaging.topics.keys())
+    {
         let path = format!("spec.messaging.topics.{topic}");
-        let in_alphabet = topic.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let in_alphabet = topic
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let bounded = !topic.is_empty() && !topic.starts_with('-') && !topic.ends_with('-');
         if !in_alphabet || !bounded || topic.len() > LONGEST_TOPIC_ITEM {
             problems.add(&path, topic, format!("a topic's name is lower-case letters, digits and '-', at most {LONGEST_TOPIC_ITEM}"));
         }
-        kafka(problems, &path, &names::physical_topic(scope.namespace, topic));
+        kafka(
+            problems,
+            &path,
+            &names::physical_topic(scope.namespace, topic),
+        );
     }
     for (name, component) in &scope.running {
         if !component.consumes.is_empty() {
             let path = format!("spec.components.{name}");
-            kafka(problems, &path, &names::dead_letter_topic(scope.namespace, name));
+            kafka(
+                problems,
+                &path,
+                &names::dead_letter_topic(scope.namespace, name),
+            );
         }
     }
 }

@@ -13,7 +13,11 @@ use super::{NOT_SET, Problems, Scope};
 const LARGEST_CONFIG: usize = 1_048_576;
 
 /// The image of a component.
-pub(super) fn image<'a>(release: &'a Release, name: &str, component: &Component) -> Option<&'a str> {
+pub(super) fn image<'a>(
+    release: &'a Release,
+    name: &str,
+    component: &Component,
+) -> Option<&'a str> {
     let key = key(name, component);
     let found = release.images.iter().find(|image| image.component == key);
     found.map(|image| image.image.as_str())
@@ -26,17 +30,33 @@ fn key<'a>(name: &'a str, component: &'a Component) -> &'a str {
 pub(super) fn check(scope: &Scope<'_, '_>, problems: &mut Problems) {
     let release = &scope.app.spec.release;
     let components = &scope.app.spec.components;
-    let used: BTreeSet<&str> = components.iter().map(|(name, component)| key(name, component)).collect();
+    let used: BTreeSet<&str> = components
+        .iter()
+        .map(|(name, component)| key(name, component))
+        .collect();
     let mut seen = BTreeSet::new();
     for image in &release.images {
         let path = format!("spec.release.images[{}]", image.component);
         if !seen.insert(image.component.as_str()) {
-            problems.add(&path, &image.image, "each image key stands once: remove the second");
+            problems.add(
+                &path,
+                &image.image,
+                "each image key stands once: remove the second",
+            );
         }
         if !used.contains(image.component.as_str()) {
-            problems.add(&path, &image.component, "no component uses this image key: correct it, or remove the entry");
+            problems.add(
+                &path,
+                &image.component,
+                "no component uses this image key: correct it, or remove the entry",
+            );
         }
-        reference(scope.policy(), problems, &format!("{path}.image"), &image.image);
+        reference(
+            scope.policy(),
+            problems,
+            &format!("{path}.image"),
+            &image.image,
+        );
     }
     for (name, component) in &scope.running {
         if image(release, name, component).is_none() {
@@ -51,16 +71,27 @@ pub(super) fn check(scope: &Scope<'_, '_>, problems: &mut Problems) {
     for (name, config) in &release.config {
         let path = format!("spec.release.config.{name}");
         if !components.contains_key(name) {
-            problems.add(&path, name, "no component has this name: correct it, or remove the entry");
+            problems.add(
+                &path,
+                name,
+                "no component has this name: correct it, or remove the entry",
+            );
         }
         size(problems, &path, config);
     }
 }
 
 fn size(problems: &mut Problems, path: &str, config: &BTreeMap<String, String>) {
-    let bytes: usize = config.iter().map(|(key, value)| key.len() + value.len()).sum();
+    let bytes: usize = config
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
     if bytes > LARGEST_CONFIG {
-        problems.add(path, format!("{bytes} bytes"), format!("a component's configuration has at most {LARGEST_CONFIG} bytes"));
+        problems.add(
+            path,
+            format!("{bytes} bytes"),
+            format!("a component's configuration has at most {LARGEST_CONFIG} bytes"),
+        );
     }
 }
 
@@ -72,10 +103,21 @@ pub(super) fn reference(policy: Option<&Policy>, problems: &mut Problems, path: 
     };
     let Some(policy) = policy else { return };
     if policy.require_digests && reference.digest.is_none() {
-        problems.add(path, text, format!("this stage demands images by digest: write {}@sha256:…", reference.name));
+        problems.add(
+            path,
+            text,
+            format!(
+                "this stage demands images by digest: write {}@sha256:…",
+                reference.name
+            ),
+        );
     }
     let allowed = &policy.allowed_registries;
     if !allowed.is_empty() && !allowed.iter().any(|allowed| reference.is_from(allowed)) {
-        problems.add(path, text, format!("this stage allows images from {} only", allowed.join(", ")));
+        problems.add(
+            path,
+            text,
+            format!("this stage allows images from {} only", allowed.join(", ")),
+        );
     }
 }

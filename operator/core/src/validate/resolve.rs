@@ -13,7 +13,11 @@ const READY_DEADLINE_SECONDS: i64 = 600;
 ///
 /// `partitions` is the most replicas that a Worker can use. A default yields where it cannot apply to a component: it
 /// is made for all of a stage, and must not turn a component invalid that is fine by itself.
-pub(super) fn component(spec: &Component, defaults: Option<&Defaults>, partitions: Option<i32>) -> Component {
+pub(super) fn component(
+    spec: &Component,
+    defaults: Option<&Defaults>,
+    partitions: Option<i32>,
+) -> Component {
     let mut resolved = spec.clone();
     let Some(defaults) = defaults else {
         return resolved;
@@ -52,11 +56,16 @@ fn resources(own: Option<&Resources>, defaults: Option<&Resources>) -> Option<Re
     merged.limits.extend(own.limits.clone());
     // Half of a pair by default: it follows the half that the component sets.
     for (resource, request) in merged.requests.clone() {
-        let Some(limit) = merged.limits.get(&resource).cloned() else { continue };
+        let Some(limit) = merged.limits.get(&resource).cloned() else {
+            continue;
+        };
         if request.as_millis() <= limit.as_millis() {
             continue;
         }
-        match (own.requests.contains_key(&resource), own.limits.contains_key(&resource)) {
+        match (
+            own.requests.contains_key(&resource),
+            own.limits.contains_key(&resource),
+        ) {
             (true, false) => merged.limits.insert(resource, request),
             (false, true) => merged.requests.insert(resource, limit),
             _ => None,
@@ -75,7 +84,9 @@ fn rollout(own: Option<&Rollout>, defaults: Option<&Rollout>) -> Option<Rollout>
         merged.steps.clone_from(&defaults.steps);
     }
     merged.step_pause = merged.step_pause.or_else(|| defaults.step_pause.clone());
-    merged.progress_deadline = merged.progress_deadline.or_else(|| defaults.progress_deadline.clone());
+    merged.progress_deadline = merged
+        .progress_deadline
+        .or_else(|| defaults.progress_deadline.clone());
     merged.min_ready_seconds = merged.min_ready_seconds.or(defaults.min_ready_seconds);
     merged.analysis = match (merged.analysis, &defaults.analysis) {
         (Some(mut own), Some(defaults)) => {
@@ -88,12 +99,18 @@ fn rollout(own: Option<&Rollout>, defaults: Option<&Rollout>) -> Option<Rollout>
     Some(merged)
 }
 
-fn scaling(spec: &Component, defaults: Option<&Scaling>, partitions: Option<i32>) -> Option<Scaling> {
+fn scaling(
+    spec: &Component,
+    defaults: Option<&Scaling>,
+    partitions: Option<i32>,
+) -> Option<Scaling> {
     let own = spec.scaling.clone().unwrap_or_default();
     let Some(defaults) = defaults else {
         return spec.scaling.clone();
     };
-    let lag = defaults.lag.filter(|_| spec.consumes.values().any(|consume| !consume.broadcast));
+    let lag = defaults
+        .lag
+        .filter(|_| spec.consumes.values().any(|consume| !consume.broadcast));
     let mut merged = Scaling {
         min: own.min.or(defaults.min),
         max: own.max.or(defaults.max),
@@ -106,7 +123,9 @@ fn scaling(spec: &Component, defaults: Option<&Scaling>, partitions: Option<i32>
         merged.max = merged.max.filter(|_| scales).map(|max| max.min(most));
     }
     if own.min.is_none() {
-        merged.min = merged.min.map(|min| min.min(most).min(merged.max.unwrap_or(i32::MAX)));
+        merged.min = merged
+            .min
+            .map(|min| min.min(most).min(merged.max.unwrap_or(i32::MAX)));
     } else if own.max.is_none() {
         merged.max = merged.max.max(merged.max.and(own.min));
     }
@@ -144,14 +163,19 @@ mod tests {
 
     #[test]
     fn a_default_limit_follows_a_higher_request() {
-        let defaults = json!({"resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}});
+        let defaults =
+            json!({"resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}});
         let more = resolved(
             json!({"kind": "Service", "resources": {"requests": {"memory": "1Gi"}}}),
             defaults.clone(),
             None,
         );
         assert_eq!(more.resources.unwrap().limits["memory"], "1Gi".into());
-        let less = resolved(json!({"kind": "Service", "resources": {"limits": {"memory": "32Mi"}}}), defaults, None);
+        let less = resolved(
+            json!({"kind": "Service", "resources": {"limits": {"memory": "32Mi"}}}),
+            defaults,
+            None,
+        );
         assert_eq!(less.resources.unwrap().requests["memory"], "32Mi".into());
     }
 
@@ -193,14 +217,34 @@ mod tests {
     #[test]
     fn default_scaling_yields_where_it_cannot_apply() {
         let worker = json!({"kind": "Worker", "consumes": {"events": {}}});
-        assert_scaling(worker, json!({"min": 5, "max": 10, "lag": 50}), Some(3), json!({"min": 3, "max": 3, "lag": 50}));
+        assert_scaling(
+            worker,
+            json!({"min": 5, "max": 10, "lag": 50}),
+            Some(3),
+            json!({"min": 3, "max": 3, "lag": 50}),
+        );
         let site = json!({"kind": "Site"});
-        assert_scaling(site.clone(), json!({"min": 2, "max": 10, "lag": 50}), None, json!({"min": 2}));
+        assert_scaling(
+            site.clone(),
+            json!({"min": 2, "max": 10, "lag": 50}),
+            None,
+            json!({"min": 2}),
+        );
         let broadcast = json!({"kind": "Worker", "consumes": {"events": {"broadcast": true}}});
         assert_scaling(broadcast, json!({"max": 4, "lag": 50}), None, json!({}));
         let one = json!({"kind": "Service", "scaling": {"max": 1}});
-        assert_scaling(one, json!({"min": 2, "cpu": 70}), None, json!({"min": 1, "max": 1, "cpu": 70}));
+        assert_scaling(
+            one,
+            json!({"min": 2, "cpu": 70}),
+            None,
+            json!({"min": 1, "max": 1, "cpu": 70}),
+        );
         let many = json!({"kind": "Service", "scaling": {"min": 12}});
-        assert_scaling(many, json!({"max": 10, "cpu": 70}), None, json!({"min": 12, "max": 12, "cpu": 70}));
+        assert_scaling(
+            many,
+            json!({"max": 10, "cpu": 70}),
+            None,
+            json!({"min": 12, "max": 12, "cpu": 70}),
+        );
     }
 }

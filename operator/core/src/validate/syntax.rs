@@ -17,8 +17,18 @@ use super::Problems;
 const LONGEST_DAYS: u64 = 365;
 const LONGEST_MILLIS: u64 = LONGEST_DAYS * 86_400_000;
 /// What both `robfig/cron`, which runs CronJobs, and `croner` know.
-const NICKNAMES: [&str; 7] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
-const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
+const NICKNAMES: [&str; 7] = [
+    "@yearly",
+    "@annually",
+    "@monthly",
+    "@weekly",
+    "@daily",
+    "@midnight",
+    "@hourly",
+];
+const MONTHS: [&str; 12] = [
+    "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
+];
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
 /// The shortest duration that makes sense for a field.
@@ -33,7 +43,12 @@ pub(super) enum Shortest {
 }
 
 /// A duration within its bounds.
-pub(super) fn duration(problems: &mut Problems, path: &str, value: Option<&Duration>, shortest: Shortest) {
+pub(super) fn duration(
+    problems: &mut Problems,
+    path: &str,
+    value: Option<&Duration>,
+    shortest: Shortest,
+) {
     let Some(value) = value else { return };
     let least = match shortest {
         Shortest::Zero => 0,
@@ -41,7 +56,11 @@ pub(super) fn duration(problems: &mut Problems, path: &str, value: Option<&Durat
         Shortest::Second => 1_000,
     };
     match value.as_millis() {
-        None => problems.add(path, value, "a duration is digits and a unit (ms, s, m, h, d), as 30s, 5m or 1h30m"),
+        None => problems.add(
+            path,
+            value,
+            "a duration is digits and a unit (ms, s, m, h, d), as 30s, 5m or 1h30m",
+        ),
         Some(millis) if millis < least => {
             problems.add(path, value, format!("at least {least}ms"));
         }
@@ -73,7 +92,11 @@ pub(super) fn range<T: PartialOrd + Display + Copy>(
     bounds: RangeInclusive<T>,
 ) {
     if let Some(value) = value.filter(|value| !bounds.contains(value)) {
-        problems.add(path, value, format!("between {} and {}", bounds.start(), bounds.end()));
+        problems.add(
+            path,
+            value,
+            format!("between {} and {}", bounds.start(), bounds.end()),
+        );
     }
 }
 
@@ -94,7 +117,10 @@ pub(super) fn cron(text: &str) -> Result<(), String> {
         };
     }
     if text.starts_with('@') {
-        return Err(format!("{text} is none of {}, @every", NICKNAMES.join(", ")));
+        return Err(format!(
+            "{text} is none of {}, @every",
+            NICKNAMES.join(", ")
+        ));
     }
     if text.contains("TZ=") {
         return Err("the time zone stands in timeZone".into());
@@ -113,21 +139,36 @@ pub(super) fn cron(text: &str) -> Result<(), String> {
     cron_field("weekday", weekday, 0..=6, &WEEKDAYS)
 }
 
-fn cron_field(name: &str, text: &str, bounds: RangeInclusive<u32>, names: &[&str]) -> Result<(), String> {
+fn cron_field(
+    name: &str,
+    text: &str,
+    bounds: RangeInclusive<u32>,
+    names: &[&str],
+) -> Result<(), String> {
     let refused = |part: &str| {
         let (first, last) = (bounds.start(), bounds.end());
-        format!("{part:?} is no {name}: a {name} is *, {first}-{last}, a range a-b, a step */n, or several with commas")
+        format!(
+            "{part:?} does not fit the {name}: *, {first}-{last}, a range a-b, a step */n, or several with commas"
+        )
     };
     let number = |text: &str| {
-        let named = names.iter().position(|name| name.eq_ignore_ascii_case(text));
+        let named = names
+            .iter()
+            .position(|name| name.eq_ignore_ascii_case(text));
         named
             .and_then(|index| u32::try_from(index).ok())
             .map(|index| index + bounds.start())
-            .or_else(|| text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit())))
+            .or_else(|| {
+                text.parse()
+                    .ok()
+                    .filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
+            })
             .filter(|number| bounds.contains(number))
     };
     for part in text.split(',') {
-        let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
+        let (range, step) = part
+            .split_once('/')
+            .map_or((part, None), |(range, step)| (range, Some(step)));
         let range_fits = match range.split_once('-') {
             _ if range == "*" || range == "?" => true,
             Some((from, to)) => {
@@ -150,17 +191,28 @@ pub(super) fn window(text: &str) -> Result<(), String> {
         .year(Year::Disallowed)
         .build();
     cron(text)?;
-    parser.parse(text).map(drop).map_err(|error| error.to_string())
+    parser
+        .parse(text)
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 /// A time zone of the IANA database, spelled as there: CronJobs look it up by its exact name.
 pub(super) fn time_zone(problems: &mut Problems, path: &str, name: Option<&str>) {
     let Some(name) = name else { return };
     match TimeZone::get(name) {
-        Err(_) => problems.add(path, name, "a name of the IANA time zone database, as Europe/Berlin or UTC"),
+        Err(_) => problems.add(
+            path,
+            name,
+            "a name of the IANA time zone database, as Europe/Berlin or UTC",
+        ),
         Ok(zone) => {
             if let Some(exact) = zone.iana_name().filter(|exact| *exact != name) {
-                problems.add(path, name, format!("time zones are spelled exactly: write {exact}"));
+                problems.add(
+                    path,
+                    name,
+                    format!("time zones are spelled exactly: write {exact}"),
+                );
             }
         }
     }
@@ -174,7 +226,9 @@ pub(super) fn is_name(text: &str) -> bool {
 /// A DNS label (RFC 1123).
 pub(super) fn is_label(text: &str) -> bool {
     (1..=63).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
 }
@@ -195,7 +249,9 @@ pub(super) fn cidr(problems: &mut Problems, path: &str, text: &str) {
         Ok(IpAddr::V6(_)) => 128,
         Err(_) => return problems.add(path, text, rule),
     };
-    let canonical = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit()) && (prefix == "0" || !prefix.starts_with('0'));
+    let canonical = !prefix.is_empty()
+        && prefix.bytes().all(|b| b.is_ascii_digit())
+        && (prefix == "0" || !prefix.starts_with('0'));
     if !canonical || !prefix.parse::<u8>().is_ok_and(|prefix| prefix <= longest) {
         problems.add(path, text, rule);
     }
@@ -206,7 +262,9 @@ pub(super) fn servers(problems: &mut Problems, path: &str, text: &str) {
     let fits = |server: &str| {
         server.rsplit_once(':').is_some_and(|(host, port)| {
             let host = host.to_ascii_lowercase();
-            let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            let bracketed = host
+                .strip_prefix('[')
+                .and_then(|host| host.strip_suffix(']'));
             let known = match bracketed {
                 Some(address) => address.parse::<IpAddr>().is_ok(),
                 None => is_domain(&host),
@@ -221,8 +279,12 @@ pub(super) fn servers(problems: &mut Problems, path: &str, text: &str) {
 
 /// The URL of a server that is reached over HTTP.
 pub(super) fn url(problems: &mut Problems, path: &str, text: &str) {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let fits = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control()));
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    let fits = rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control())
+    });
     if !fits {
         problems.add(path, text, "a URL that begins with http:// or https://");
     }
@@ -231,19 +293,31 @@ pub(super) fn url(problems: &mut Problems, path: &str, text: &str) {
 /// The name of an object that is not ours, such as a Secret.
 pub(super) fn object_name(problems: &mut Problems, path: &str, name: Option<&str>) {
     if let Some(name) = name.filter(|name| !is_domain(name)) {
-        problems.add(path, name, "an object's name is lower-case letters, digits, '-' and '.'");
+        problems.add(
+            path,
+            name,
+            "an object's name is lower-case letters, digits, '-' and '.'",
+        );
     }
 }
 
 /// The name of a namespace.
 pub(super) fn namespace(problems: &mut Problems, path: &str, name: Option<&str>) {
     if let Some(name) = name.filter(|name| !is_label(name)) {
-        problems.add(path, name, "a namespace's name is lower-case letters, digits and '-', at most 63");
+        problems.add(
+            path,
+            name,
+            "a namespace's name is lower-case letters, digits and '-', at most 63",
+        );
     }
 }
 
 /// Entries that stand in a list more than once.
-pub(super) fn once<'a>(problems: &mut Problems, path: &str, list: impl IntoIterator<Item = &'a str>) {
+pub(super) fn once<'a>(
+    problems: &mut Problems,
+    path: &str,
+    list: impl IntoIterator<Item = &'a str>,
+) {
     let mut seen = std::collections::BTreeSet::new();
     for entry in list {
         if !seen.insert(entry) {
@@ -258,19 +332,44 @@ mod tests {
 
     #[test]
     fn cron_is_what_kubernetes_takes() {
-        for text in ["*/5 * * * *", "0 2 * * MON-FRI", "0/15 1,13 1-7 jan,6 0", "@daily", "@every 90m", "? ? ? * *"] {
+        for text in [
+            "*/5 * * * *",
+            "0 2 * * MON-FRI",
+            "0/15 1,13 1-7 jan,6 0",
+            "@daily",
+            "@every 90m",
+            "? ? ? * *",
+        ] {
             assert_eq!(cron(text), Ok(()), "{text}");
         }
         for text in [
-            "", "* * * *", "0 0 2 * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 7", "*/0 * * * *",
-            "5-1 * * * *", "a * * * *", "* * L * *", "* * * * MON#1", "1, * * * *", "+1 * * * *", "@often", "@every", "@every 1d",
-            "@every 0s", "TZ=UTC 0 0 * * *", "CRON_TZ=UTC 0 0 * * *",
+            "",
+            "* * * *",
+            "0 0 2 * * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "* * * 13 *",
+            "* * * * 7",
+            "*/0 * * * *",
+            "5-1 * * * *",
+            "a * * * *",
+            "* * L * *",
+            "* * * * MON#1",
+            "1, * * * *",
+            "+1 * * * *",
+            "@often",
+            "@every",
+            "@every 1d",
+            "@every 0s",
+            "TZ=UTC 0 0 * * *",
+            "CRON_TZ=UTC 0 0 * * *",
         ] {
             assert!(cron(text).is_err(), "{text}");
         }
         assert_eq!(
             cron("* 24 * * *").unwrap_err(),
-            "\"24\" is no hour: a hour is *, 0-23, a range a-b, a step */n, or several with commas"
+            "\"24\" does not fit the hour: *, 0-23, a range a-b, a step */n, or several with commas"
         );
     }
 
@@ -308,17 +407,38 @@ mod tests {
         for text in ["10.0.0.0/8", "0.0.0.0/0", "fd00::/8", "::1/128"] {
             assert_eq!(problems(cidr, text), 0, "{text}");
         }
-        for text in ["10.0.0.0", "10.0.0/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/08", "::/129", "example.com/8"] {
+        for text in [
+            "10.0.0.0",
+            "10.0.0/8",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0.0.0/08",
+            "::/129",
+            "example.com/8",
+        ] {
             assert_eq!(problems(cidr, text), 1, "{text}");
         }
     }
 
     #[test]
     fn servers_have_a_port() {
-        for text in ["kafka:9092", "a.example:9092, b.example:9093", "10.0.0.1:9092", "[fd00::1]:9092"] {
+        for text in [
+            "kafka:9092",
+            "a.example:9092, b.example:9093",
+            "10.0.0.1:9092",
+            "[fd00::1]:9092",
+        ] {
             assert_eq!(problems(servers, text), 0, "{text}");
         }
-        for text in ["", "kafka", "kafka:0", "kafka:99999", "kafka:9092,", "PLAINTEXT://kafka:9092"] {
+        for text in [
+            "",
+            "kafka",
+            "kafka:0",
+            "kafka:99999",
+            "kafka:9092,",
+            "PLAINTEXT://kafka:9092",
+        ] {
             assert_eq!(problems(servers, text), 1, "{text}");
         }
     }

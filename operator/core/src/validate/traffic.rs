@@ -18,7 +18,12 @@ pub(super) fn check(scope: &Scope<'_, '_>, problems: &mut Problems) {
     }
     let routed: Vec<(&str, &Route)> = routed(scope).collect();
     router(scope, problems, &routed);
-    let host = scope.app.spec.traffic.as_ref().and_then(|traffic| traffic.host.as_ref());
+    let host = scope
+        .app
+        .spec
+        .traffic
+        .as_ref()
+        .and_then(|traffic| traffic.host.as_ref());
     if scope.router != Router::None && host.is_none() {
         for (name, _) in routed.iter().filter(|(_, route)| route.host.is_none()) {
             problems.add(
@@ -32,7 +37,8 @@ pub(super) fn check(scope: &Scope<'_, '_>, problems: &mut Problems) {
 
 /// Components of this stage that are reached from outside.
 fn routed<'s>(scope: &'s Scope<'_, '_>) -> impl Iterator<Item = (&'s str, &'s Route)> {
-    let route = |(name, component): (&&'s str, &'s Component)| Some((*name, component.route.as_ref()?));
+    let route =
+        |(name, component): (&&'s str, &'s Component)| Some((*name, component.route.as_ref()?));
     scope.running.iter().filter_map(route)
 }
 
@@ -67,7 +73,11 @@ fn route(problems: &mut Problems, path: &str, route: &Route) {
         self::host(problems, &format!("{path}.host"), host);
     }
     if route.paths.is_empty() {
-        problems.add(format!("{path}.paths"), NOT_SET, "a route has at least one path prefix, as /");
+        problems.add(
+            format!("{path}.paths"),
+            NOT_SET,
+            "a route has at least one path prefix, as /",
+        );
     }
     for prefix in route.paths.iter().filter(|prefix| !is_path(prefix)) {
         problems.add(
@@ -87,7 +97,11 @@ fn is_path(text: &str) -> bool {
 
 fn host(problems: &mut Problems, path: &str, host: &str) {
     if !syntax::is_domain(host) {
-        problems.add(path, host, "a host is a DNS name in lower case, as todo.example.com");
+        problems.add(
+            path,
+            host,
+            "a host is a DNS name in lower case, as todo.example.com",
+        );
     }
 }
 
@@ -97,32 +111,70 @@ fn settings(scope: &Scope<'_, '_>, problems: &mut Problems, traffic: &Traffic) {
         self::host(problems, &format!("{path}.host"), host);
     }
     if let Some(tls) = &traffic.tls {
-        syntax::object_name(problems, &format!("{path}.tls.secret"), tls.secret.as_deref());
-        syntax::object_name(problems, &format!("{path}.tls.issuer"), tls.issuer.as_deref());
+        syntax::object_name(
+            problems,
+            &format!("{path}.tls.secret"),
+            tls.secret.as_deref(),
+        );
+        syntax::object_name(
+            problems,
+            &format!("{path}.tls.issuer"),
+            tls.issuer.as_deref(),
+        );
     }
     if let Some(timeouts) = &traffic.timeouts {
         let (request, backend) = (timeouts.request.as_ref(), timeouts.backend.as_ref());
-        syntax::duration(problems, &format!("{path}.timeouts.request"), request, Shortest::Millisecond);
-        syntax::duration(problems, &format!("{path}.timeouts.backend"), backend, Shortest::Millisecond);
-        if let (Some(request), Some(backend)) = (request, backend) {
-            if matches!((request.as_millis(), backend.as_millis()), (Some(whole), Some(one)) if one > whole) {
-                problems.add(
-                    format!("{path}.timeouts.backend"),
-                    backend,
-                    format!("one try is not longer than the whole request, {request}"),
-                );
-            }
+        syntax::duration(
+            problems,
+            &format!("{path}.timeouts.request"),
+            request,
+            Shortest::Millisecond,
+        );
+        syntax::duration(
+            problems,
+            &format!("{path}.timeouts.backend"),
+            backend,
+            Shortest::Millisecond,
+        );
+        if let (Some(request), Some(backend)) = (request, backend)
+            && matches!((request.as_millis(), backend.as_millis()), (Some(whole), Some(one)) if one > whole)
+        {
+            problems.add(
+                format!("{path}.timeouts.backend"),
+                backend,
+                format!("one try is not longer than the whole request, {request}"),
+            );
         }
     }
     if let Some(retries) = &traffic.retries {
-        syntax::range(problems, &format!("{path}.retries.attempts"), Some(retries.attempts), 1..=10);
+        syntax::range(
+            problems,
+            &format!("{path}.retries.attempts"),
+            Some(retries.attempts),
+            1..=10,
+        );
         let interval = retries.initial_interval.as_ref();
-        syntax::duration(problems, &format!("{path}.retries.initialInterval"), interval, Shortest::Millisecond);
+        syntax::duration(
+            problems,
+            &format!("{path}.retries.initialInterval"),
+            interval,
+            Shortest::Millisecond,
+        );
     }
     if let Some(breaker) = &traffic.circuit_breaker {
         let path = format!("{path}.circuitBreaker");
-        syntax::range(problems, &format!("{path}.errorPercent"), Some(breaker.error_percent), 1..=100);
-        syntax::duration(problems, &format!("{path}.openFor"), breaker.open_for.as_ref(), Shortest::Millisecond);
+        syntax::range(
+            problems,
+            &format!("{path}.errorPercent"),
+            Some(breaker.error_percent),
+            1..=100,
+        );
+        syntax::duration(
+            problems,
+            &format!("{path}.openFor"),
+            breaker.open_for.as_ref(),
+            Shortest::Millisecond,
+        );
     }
     if let Some(header) = &traffic.header_routing {
         header_routing(problems, &format!("{path}.headerRouting"), header);
@@ -136,11 +188,19 @@ fn header_routing(problems: &mut Problems, path: &str, header: &HeaderRouting) {
     // The token of RFC 9110, without its back-tick.
     let in_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_|~".contains(&b);
     if header.name.is_empty() || !header.name.bytes().all(in_token) {
-        problems.add(format!("{path}.name"), &header.name, "a header's name is letters, digits and '-', as X-Canary");
+        problems.add(
+            format!("{path}.name"),
+            &header.name,
+            "a header's name is letters, digits and '-', as X-Canary",
+        );
     }
     let in_value = |b: u8| (b' '..=b'~').contains(&b) && b != b'`';
     if header.value.is_empty() || !header.value.bytes().all(in_value) {
-        problems.add(format!("{path}.value"), &header.value, "a header's value is printable ASCII without back-ticks");
+        problems.add(
+            format!("{path}.value"),
+            &header.value,
+            "a header's value is printable ASCII without back-ticks",
+        );
     }
 }
 
@@ -152,14 +212,42 @@ fn faults(scope: &Scope<'_, '_>, problems: &mut Problems, path: &str, faults: &F
             format!("environment {} does not allow faults to be injected (policy.allowFaults): remove them", scope.environment_name()),
         );
     }
-    syntax::range(problems, &format!("{path}.delayPercent"), faults.delay_percent, 0..=100);
-    syntax::duration(problems, &format!("{path}.delay"), faults.delay.as_ref(), Shortest::Millisecond);
-    syntax::range(problems, &format!("{path}.abortPercent"), faults.abort_percent, 0..=100);
-    syntax::range(problems, &format!("{path}.abortCode"), faults.abort_code, 400..=599);
+    syntax::range(
+        problems,
+        &format!("{path}.delayPercent"),
+        faults.delay_percent,
+        0..=100,
+    );
+    syntax::duration(
+        problems,
+        &format!("{path}.delay"),
+        faults.delay.as_ref(),
+        Shortest::Millisecond,
+    );
+    syntax::range(
+        problems,
+        &format!("{path}.abortPercent"),
+        faults.abort_percent,
+        0..=100,
+    );
+    syntax::range(
+        problems,
+        &format!("{path}.abortCode"),
+        faults.abort_code,
+        400..=599,
+    );
     if faults.delay_percent.is_some_and(|percent| percent > 0) && faults.delay.is_none() {
-        problems.add(format!("{path}.delay"), NOT_SET, "delayPercent needs a delay");
+        problems.add(
+            format!("{path}.delay"),
+            NOT_SET,
+            "delayPercent needs a delay",
+        );
     }
     if faults.abort_percent.is_some_and(|percent| percent > 0) && faults.abort_code.is_none() {
-        problems.add(format!("{path}.abortCode"), NOT_SET, "abortPercent needs an abortCode");
+        problems.add(
+            format!("{path}.abortCode"),
+            NOT_SET,
+            "abortPercent needs an abortCode",
+        );
     }
 }

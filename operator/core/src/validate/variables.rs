@@ -21,16 +21,28 @@ const RESERVED_PREFIXES: [&str; 4] = ["PG", "KAFKA_", "TOPIC_", "SERVICE_"];
 pub(super) fn check(scope: &Scope<'_, '_>, problems: &mut Problems) {
     let spec = &scope.app.spec;
     for (component, config) in &spec.release.config {
-        names(problems, &format!("spec.release.config.{component}"), config);
+        names(
+            problems,
+            &format!("spec.release.config.{component}"),
+            config,
+        );
     }
     for (name, component) in &spec.components {
         let path = format!("spec.components.{name}");
         names(problems, &format!("{path}.env"), &component.env);
-        names(problems, &format!("{path}.secretEnv"), &component.secret_env);
+        names(
+            problems,
+            &format!("{path}.secretEnv"),
+            &component.secret_env,
+        );
         for (variable, key) in &component.secret_env {
             let field = format!("{path}.secretEnv.{variable}");
             if component.env.contains_key(variable) {
-                problems.add(&field, variable, "env sets it too: a variable stands in one of env and secretEnv");
+                problems.add(
+                    &field,
+                    variable,
+                    "env sets it too: a variable stands in one of env and secretEnv",
+                );
             }
             secret_key(problems, &field, &key.secret, &key.key);
         }
@@ -47,9 +59,16 @@ pub(super) fn of_environment(environment: &TodoEnvironment, problems: &mut Probl
 /// A reference to one key of a Secret.
 pub(super) fn secret_key(problems: &mut Problems, path: &str, secret: &str, key: &str) {
     syntax::object_name(problems, &format!("{path}.secret"), Some(secret));
-    let fits = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    let fits = !key.is_empty()
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     if !fits {
-        problems.add(format!("{path}.key"), key, "a Secret's key is letters, digits, '-', '_' and '.'");
+        problems.add(
+            format!("{path}.key"),
+            key,
+            "a Secret's key is letters, digits, '-', '_' and '.'",
+        );
     }
 }
 
@@ -62,7 +81,11 @@ fn names<T>(problems: &mut Problems, path: &str, variables: &BTreeMap<String, T>
                 name,
                 "a variable's name is letters, digits, '_', '-' and '.', and begins with no digit",
             );
-        } else if RESERVED.contains(&name.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        } else if RESERVED.contains(&name.as_str())
+            || RESERVED_PREFIXES
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+        {
             problems.add(
                 field,
                 name,

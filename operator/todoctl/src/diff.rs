@@ -25,7 +25,7 @@ use crate::error::{Error, Report};
 use crate::manifest::{self, Findings, Manifest};
 use crate::paint::Paint;
 use crate::render::name;
-use crate::wanted::{self, Rendered};
+use crate::wanted::{self, Rendered, is_named};
 
 /// Kinds that an environment owns.
 const OF_ENVIRONMENT: [Kind; 3] = [Kind::ResourceQuota, Kind::LimitRange, Kind::NetworkPolicy];
@@ -60,16 +60,20 @@ pub async fn run(command: &Diff, cluster: &Cluster, paint: Paint) -> Result<Repo
             .namespace
             .get_or_insert_with(|| cluster.namespace.clone());
     }
-    let given: Vec<&TodoEnvironment> = manifests
-        .environments
-        .iter()
-        .map(|manifest| &manifest.object)
-        .collect();
+    if manifests.apps.is_empty() && manifests.environments.is_empty() {
+        return Err(manifest::nothing("TodoApp or TodoEnvironment", &command.paths).into());
+    }
     let mut changes = Vec::new();
-    for manifest in &manifests.environments {
-        let found = wanted::check_environment(manifest, &given);
-        Findings::refuse(found)?;
-        changes.extend(environment_changes(&manifest.object, cluster).await?);
+    if !manifests.environments.is_empty() {
+        let mut there = cluster.visible_environments(None).await?;
+        let is_given = |name: &str| manifests.environments.iter().any(|it| is_named(it, name));
+        there.retain(|it| !is_given(it.metadata.name.as_deref().unwrap_or_default()));
+        let given = manifests.environments.iter().map(|it| &it.object);
+        let all: Vec<&TodoEnvironment> = given.chain(&there).collect();
+        for manifest in &manifests.environments {
+            Findings::refuse(wanted::check_environment(manifest, &all))?;
+            changes.extend(environment_changes(&manifest.object, cluster).await?);
+        }
     }
     for manifest in &mut manifests.apps {
         changes.extend(app_changes(manifest, &manifests.environments, cluster).await?);

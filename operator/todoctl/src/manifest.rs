@@ -94,6 +94,18 @@ pub struct Manifests {
     pub environments: Vec<Manifest<TodoEnvironment>>,
 }
 
+/// `paths` hold no `wanted`.
+pub fn nothing(wanted: &str, paths: &[PathBuf]) -> ManifestError {
+    let paths: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    ManifestError::Nothing {
+        wanted: wanted.to_owned(),
+        paths: paths.join(", "),
+    }
+}
+
 /// Reads what `paths` hold; everything else than TodoApps and TodoEnvironments is left out.
 pub fn load(paths: &[PathBuf]) -> Result<Manifests, ManifestError> {
     let mut manifests = Manifests::default();

@@ -11,7 +11,7 @@ use todo_operator_core::render::pod_inputs;
 
 use crate::error::{Error, Report};
 use crate::manifest::{self, Findings, Manifest, ManifestError, Manifests};
-use crate::wanted::{self, Rendered};
+use crate::wanted::{self, Rendered, is_named};
 
 /// Arguments of `todoctl render`.
 #[derive(Args, Debug)]
@@ -41,22 +41,14 @@ enum Output {
 /// Runs the command.
 pub fn run(command: &Render) -> Result<Report, Error> {
     let mut manifests = manifest::load(&command.paths)?;
+    if let Some(name) = &command.environment
+        && !manifests.environments.iter().any(|it| is_named(it, name))
+    {
+        return Err(manifest::nothing(&format!("TodoEnvironment {name}"), &command.paths).into());
+    }
     let (rendered, warnings) = render(&mut manifests, command.environment.as_deref())?;
     if rendered.children.is_empty() {
-        let wanted = match &command.environment {
-            Some(name) => format!("TodoEnvironment {name}"),
-            None => "TodoApp or TodoEnvironment".to_owned(),
-        };
-        let paths: Vec<String> = command
-            .paths
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        return Err(ManifestError::Nothing {
-            wanted,
-            paths: paths.join(", "),
-        }
-        .into());
+        return Err(manifest::nothing("TodoApp or TodoEnvironment", &command.paths).into());
     }
     for warning in warnings {
         eprintln!("{warning}");
@@ -74,6 +66,12 @@ fn render(
     manifests: &mut Manifests,
     environment: Option<&str>,
 ) -> Result<(Rendered, Vec<String>), ManifestError> {
+    let all: Vec<TodoEnvironment> = manifests
+        .environments
+        .iter()
+        .map(|manifest| manifest.object.clone())
+        .collect();
+    let all: Vec<&TodoEnvironment> = all.iter().collect();
     let mut findings = wanted::select(manifests, environment);
     let environments: Vec<&TodoEnvironment> = manifests
         .environments
@@ -86,7 +84,7 @@ fn render(
     };
     let mut warnings = Vec::new();
     for manifest in &manifests.environments {
-        findings.extend(wanted::check_environment(manifest, &environments));
+        findings.extend(wanted::check_environment(manifest, &all));
         rendered
             .children
             .extend(environment::render(&manifest.object));

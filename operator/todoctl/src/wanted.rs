@@ -52,10 +52,9 @@ pub fn render(app: &ValidApp<'_>, inputs: &BTreeMap<String, PodInputs>) -> Rende
 ///
 /// Without `environment`, an application without a namespace belongs to the only environment there is.
 pub fn select(manifests: &mut Manifests, environment: Option<&str>) -> Vec<Finding> {
-    let is_asked_for = |candidate: &Manifest<TodoEnvironment>| {
-        environment.is_none_or(|wanted| candidate.object.metadata.name.as_deref() == Some(wanted))
-    };
-    manifests.environments.retain(is_asked_for);
+    manifests
+        .environments
+        .retain(|candidate| environment.is_none_or(|wanted| is_named(candidate, wanted)));
     let namespace = match manifests.environments.as_slice() {
         [only] => Some(only.object.spec.namespace.clone()),
         _ => None,
@@ -81,12 +80,27 @@ pub fn select(manifests: &mut Manifests, environment: Option<&str>) -> Vec<Findi
     findings
 }
 
+/// Whether this is the environment `name`.
+pub fn is_named(environment: &Manifest<TodoEnvironment>, name: &str) -> bool {
+    environment.object.metadata.name.as_deref() == Some(name)
+}
+
 /// What is wrong with an environment. `all` are the environments that it must get along with.
+///
+/// A stage before it that is not among them may well exist: that is no finding.
 pub fn check_environment(
     manifest: &Manifest<TodoEnvironment>,
     all: &[&TodoEnvironment],
 ) -> Vec<Finding> {
-    match validate::environment(&manifest.object, all, None, OPERATOR_NAMESPACE) {
+    let is_known = |name: &str| {
+        all.iter()
+            .any(|environment| environment.metadata.name.as_deref() == Some(name))
+    };
+    let mut environment = manifest.object.clone();
+    if let Some(promotion) = &mut environment.spec.promotion {
+        promotion.from = promotion.from.take().filter(|from| is_known(from));
+    }
+    match validate::environment(&environment, all, None, OPERATOR_NAMESPACE) {
         Err(problems) => problems
             .iter()
             .map(|problem| finding(manifest, problem))

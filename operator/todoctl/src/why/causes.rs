@@ -357,13 +357,15 @@ impl<'a> Facts<'a> {
     /// An object that is not ready: what it says, and what below it explains that.
     fn object(&self, key: &ChildKey, live: &Live, paint: Paint) -> Node {
         let mut text = paint.strong(&key.to_string());
-        if let Detail::Workload(workload) = &live.detail
-            && let Some(replicas) = workload.replicas
-        {
-            text.push_str(&format!(": {} of {replicas} available", workload.available));
-        }
-        if let Some(Cause { reason, message }) = live.health.cause() {
-            text.push_str(&format!(": {}: {}", paint.bad(reason), quoted(message)));
+        match (live.health.cause(), &live.detail) {
+            (Some(Cause { reason, message }), _) => {
+                text.push_str(&format!(": {}: {}", paint.bad(reason), quoted(message)));
+            }
+            (None, Detail::Workload(workload)) => {
+                let wanted = workload.replicas.unwrap_or_default();
+                text.push_str(&format!(": {} of {wanted} available", workload.available));
+            }
+            (None, _) => {}
         }
         let mut children = self.below(&live.uid, paint);
         if key.kind == Kind::Rollout {

@@ -1,4 +1,10 @@
 //! Kafka's admin API against a real broker.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panic"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -183,9 +183,10 @@ impl Cluster {
         }
         self.wait_ready(Part::Kwok).await?;
         if self.config.peers.contains(&Peer::CloudNativePg) {
-            // Only once the CRD is there: KWOK looks for a kind when it first sees a stage for it.
-            self.until("the CRD of CloudNativePG", Part::Kwok, || async {
-                serves(client, "/apis/postgresql.cnpg.io/v1").await
+            // Only once every kind is served: KWOK looks for a kind when it first sees a stage for it, and never again.
+            let kinds = ["clusters", "databases", "databaseroles"];
+            self.until("the CRDs of CloudNativePG", Part::Kwok, || async {
+                lists(client, "postgresql.cnpg.io/v1", &kinds).await
             })
             .await?;
             kwok::apply_cloudnative_pg(client).await?;
@@ -690,6 +691,19 @@ async fn serves(client: &Client, path: &str) -> bool {
         Ok(request) => client.request_text(request).await.is_ok(),
         Err(_) => false,
     }
+}
+
+/// Whether the API server's discovery names these resources of a group and version.
+async fn lists(client: &Client, group_version: &str, resources: &[&str]) -> bool {
+    let Ok(served) = client.list_api_group_resources(group_version).await else {
+        return false;
+    };
+    resources.iter().all(|wanted| {
+        served
+            .resources
+            .iter()
+            .any(|resource| resource.name == *wanted)
+    })
 }
 
 /// Whether a server on the host answers `/healthz` with 200. Plain sockets: it is one line of HTTP.

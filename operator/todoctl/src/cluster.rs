@@ -141,6 +141,17 @@ impl Objects {
         Some((key, live))
     }
 
+    /// What could not be looked at, in a sentence that ends in the server's words.
+    pub fn not_read(&self) -> Option<String> {
+        let kinds: Vec<String> = self
+            .hidden
+            .keys()
+            .map(|kind| format!("{}s", kind.name()))
+            .collect();
+        let message = self.hidden.values().next()?;
+        Some(format!("not looked at: {}: {message}", kinds.join(", ")))
+    }
+
     /// Every object of a kind.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&ChildKey, &Live)> {
         let of_kind = self

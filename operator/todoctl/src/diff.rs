@@ -236,11 +236,7 @@ fn notes(valid: &ValidApp<'_>, rendered: &Rendered, objects: &Objects) -> Vec<Ch
             .iter()
             .map(|peer| format!("{} is not installed: {}", peer.name, peer.install)),
     );
-    let hidden = objects
-        .hidden
-        .iter()
-        .map(|(kind, message)| format!("{}s are not compared: {message}", kind.name()));
-    notes.extend(hidden);
+    notes.extend(objects.not_read());
     notes.into_iter().map(Change::Note).collect()
 }
 

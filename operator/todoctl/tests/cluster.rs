@@ -1,4 +1,9 @@
 //! The commands that ask a cluster, against a real API server. No operator runs: statuses are written by hand.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod support;
 
@@ -67,7 +72,8 @@ async fn a_difference_is_what_applying_would_change() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
 
-    // Another image, one component less, another configuration.
+    // Another image, one component less, another configuration, more replicas; and a topic that is not there yet, behind
+    // which everything else would wait.
     let mut changed = app(namespace, "example.com/api:2");
     changed["spec"]["components"]
         .as_object_mut()
@@ -78,7 +84,13 @@ async fn a_difference_is_what_applying_would_change() {
         .unwrap()
         .pop();
     changed["spec"]["release"]["config"]["api"]["LEVEL"] = json!("debug");
-    let (_directory, file) = manifests(&[&changed]);
+    changed["spec"]["components"]["api"]["scaling"] = json!({"min": 3});
+    changed["spec"]["components"]["api"]["produces"] = json!(["orders"]);
+    changed["spec"]["messaging"] = json!({"topics": {"orders": {}}});
+    let mut with_kafka = environment(namespace);
+    with_kafka["spec"]["messaging"] =
+        json!({"provider": "Direct", "bootstrapServers": "kafka:9092"});
+    let (_directory, file) = manifests(&[&changed, &with_kafka]);
     let (code, text) = said(
         &todoctl(
             cluster.kubeconfig(),
@@ -103,6 +115,9 @@ async fn a_difference_is_what_applying_would_change() {
             .any(|line| line.starts_with('+') && line.ends_with("image: example.com/api:2")),
         "{text}"
     );
+    assert!(text.contains("\n-  replicas: 1\n"), "{text}");
+    assert!(text.contains("\n+  replicas: 3\n"), "{text}");
+    assert!(text.contains("new: topic diff.orders\n"), "{text}");
     assert!(text.contains("new: ConfigMap diff/demo-api-"), "{text}");
     assert!(text.contains("removed: Service diff/demo-web\n"), "{text}");
     assert!(text.contains("Deployment diff/demo-web"), "{text}");
@@ -472,6 +487,12 @@ async fn retry_makes_an_intent_and_tells_what_became_of_it() {
              todoenvironments.todo-operator.dev\n"
         )
     );
+
+    // Who may not look at everything is told so.
+    let (code, text) = said(&todoctl(bystander.path(), &["why", "demo", "-n", namespace]).await);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("└─ not looked at: "), "{text}");
+    assert!(text.contains("cannot list resource"), "{text}");
 
     let intents: Api<TodoIntent> = Api::all(client.clone());
     for stray in intents.list(&ListParams::default()).await.unwrap() {

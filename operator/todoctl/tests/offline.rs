@@ -1,4 +1,9 @@
 //! The commands that need no cluster, as people run them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

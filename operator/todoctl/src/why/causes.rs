@@ -117,17 +117,10 @@ impl<'a> Facts<'a> {
     }
 
     /// What could not be looked at.
-    pub fn hidden(&self) -> Vec<Node> {
-        let hidden = self.objects.hidden.iter();
-        hidden
-            .map(|(kind, message)| {
-                Node::leaf(format!(
-                    "not looked at: {}s: {}",
-                    kind.name(),
-                    quoted(message)
-                ))
-            })
-            .collect()
+    pub fn hidden(&self) -> Option<Node> {
+        self.objects
+            .not_read()
+            .map(|said| Node::leaf(quoted(&said)))
     }
 
     fn unwell(&self, concern: &str) -> Option<&Condition> {

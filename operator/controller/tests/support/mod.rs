@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 use todo_operator_api::{TodoApp, TodoEnvironment, TodoIntent, TodoRelease};
 use todo_operator_controller::apply::api_resource;
 use todo_operator_controller::kafka::{KafkaAdmin, RdKafkaAdmin};
+use todo_operator_controller::leader::Lost;
 use todo_operator_controller::metrics::Metrics;
 use todo_operator_controller::outside::{Clock, SystemClock, random_jitter};
 use todo_operator_controller::run::{Options, Outside, run};
@@ -111,43 +112,56 @@ pub async fn operator_config(cluster: &Cluster) -> KubeConfig {
 pub struct Operator {
     /// Its metrics.
     pub metrics: Arc<Metrics>,
+    ready: Arc<AtomicBool>,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    kill: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), Lost>>>,
 }
 
 impl Operator {
     /// Starts it as it runs in production, and waits until it leads.
     pub async fn start(cluster: &Cluster) -> Self {
-        let kafka = Arc::new(RdKafkaAdmin::new(PathBuf::from("no-credentials")));
-        Self::start_with(cluster, kafka, Arc::new(SystemClock)).await
+        Self::start_with(cluster, kafka(), Arc::new(SystemClock)).await
     }
 
-    /// Starts it with a Kafka and a clock of the test's choice.
+    /// Starts it with a Kafka and a clock of the test's choice, and waits until it leads.
     pub async fn start_with(
         cluster: &Cluster,
         kafka: Arc<dyn KafkaAdmin>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        show_log();
         let config = operator_config(cluster).await;
+        let operator = Self::launch(|| Client::try_from(config).unwrap(), kafka, clock);
+        operator.until_leading().await;
+        operator
+    }
+
+    /// Starts it with any client, made on the operator's own runtime, and waits for nothing.
+    pub fn launch(
+        connect: impl FnOnce() -> Client + Send + 'static,
+        kafka: Arc<dyn KafkaAdmin>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        show_log();
         let metrics = Arc::new(Metrics::default());
+        let ready = Arc::new(AtomicBool::new(false));
         let options = Options {
             namespace: OPERATOR.to_owned(),
             identity: format!("test-{:08x}", rand::random::<u32>()),
-            ready: Arc::new(AtomicBool::new(false)),
+            ready: Arc::clone(&ready),
             metrics: Arc::clone(&metrics),
         };
-        let ready = Arc::clone(&options.ready);
         let (stop, stopped) = oneshot::channel::<()>();
+        let (kill, killed) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(async {
+            let ended = runtime.block_on(async {
                 let outside = Outside {
-                    client: Client::try_from(config).unwrap(),
+                    client: connect(),
                     kafka,
                     clock,
                     jitter: random_jitter(),
@@ -155,28 +169,59 @@ impl Operator {
                 let stopped = async {
                     let _ = stopped.await;
                 };
-                run(outside, options, stopped).await.unwrap();
+                tokio::select! {
+                    ended = run(outside, options, stopped) => ended,
+                    Ok(()) = killed => Ok(()),
+                }
             });
+            // What still runs is dropped where it stands, as when a process is killed.
+            runtime.shutdown_background();
+            ended
         });
-        let operator = Self {
+        Self {
             metrics,
+            ready,
             stop: Some(stop),
+            kill: Some(kill),
             thread: Some(thread),
-        };
+        }
+    }
+
+    /// Waits until it leads.
+    pub async fn until_leading(&self) {
         until("the operator leads", async || {
-            (ready.load(Ordering::Relaxed) && operator.metrics.leader.get() == 1).then_some(())
+            self.is_leading().then_some(())
         })
         .await;
-        operator
+    }
+
+    /// Whether every watch has listed.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// Whether it leads.
+    pub fn is_leading(&self) -> bool {
+        self.is_ready() && self.metrics.leader.get() == 1
     }
 
     /// Stops it as SIGTERM does, and waits until it has ended.
     pub async fn stop(mut self) {
         drop(self.stop.take());
+        self.join().await.unwrap();
+    }
+
+    /// Ends it as SIGKILL does: nothing is finished, the Lease is not given back.
+    pub async fn kill(mut self) {
+        self.kill.take().unwrap().send(()).unwrap();
+        self.join().await.unwrap();
+    }
+
+    async fn join(&mut self) -> Result<(), Lost> {
         let thread = self.thread.take().unwrap();
         tokio::task::spawn_blocking(move || thread.join().unwrap())
             .await
-            .unwrap();
+            .unwrap()
     }
 
     /// How many reconciles of TodoApps it has ended, well or badly.
@@ -200,6 +245,11 @@ impl Operator {
     }
 }
 
+/// Kafka's admin API, where no credential is needed.
+pub fn kafka() -> Arc<dyn KafkaAdmin> {
+    Arc::new(RdKafkaAdmin::new(PathBuf::from("no-credentials")))
+}
+
 /// The operator's log on standard error, where `RUST_LOG` asks for it.
 fn show_log() {
     if std::env::var_os("RUST_LOG").is_some() {
@@ -217,7 +267,10 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl 
         if let Some(found) = look().await {
             return found;
         }
-        assert!(begun.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        assert!(
+            begun.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }
@@ -252,7 +305,10 @@ pub async fn object(
     namespace: &str,
     name: &str,
 ) -> Option<Value> {
-    let found = api(client, resource, namespace).get_opt(name).await.unwrap()?;
+    let found = api(client, resource, namespace)
+        .get_opt(name)
+        .await
+        .unwrap()?;
     Some(serde_json::to_value(found).unwrap())
 }
 
@@ -291,13 +347,21 @@ pub async fn try_apply(client: &Client, manifest: &Value) -> Result<Value, Strin
     let api_version = text("/apiVersion").unwrap();
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let resource = resource(group, version, text("/kind").unwrap());
-    let api = api(client, &resource, text("/metadata/namespace").unwrap_or_default());
+    let api = api(
+        client,
+        &resource,
+        text("/metadata/namespace").unwrap_or_default(),
+    );
     let params = PatchParams {
         field_validation: Some(kube::api::ValidationDirective::Strict),
         ..PatchParams::apply("person").force()
     };
     match api
-        .patch(text("/metadata/name").unwrap(), &params, &Patch::Apply(manifest))
+        .patch(
+            text("/metadata/name").unwrap(),
+            &params,
+            &Patch::Apply(manifest),
+        )
         .await
     {
         Ok(object) => Ok(serde_json::to_value(object).unwrap()),
@@ -356,7 +420,12 @@ pub fn condition(object: &Value, kind: &str) -> Option<Value> {
 
 /// Waits until a condition of an object has this status for its current generation; the object.
 pub async fn until_condition(client: &Client, manifest: &Value, kind: &str, status: &str) -> Value {
-    let text = |pointer| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let text = |pointer| {
+        manifest
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let resource = match text("/kind") {
         "TodoEnvironment" => environments(),
         _ => apps(),
@@ -364,7 +433,9 @@ pub async fn until_condition(client: &Client, manifest: &Value, kind: &str, stat
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
     let begun = Instant::now();
     loop {
-        let object = object(client, &resource, namespace, name).await.unwrap_or_default();
+        let object = object(client, &resource, namespace, name)
+            .await
+            .unwrap_or_default();
         let found = condition(&object, kind).is_some_and(|condition| {
             condition["status"] == status
                 && condition["observedGeneration"] == object["metadata"]["generation"]
@@ -389,15 +460,27 @@ pub async fn until_ready(client: &Client, manifest: &Value) -> Value {
 /// Every child of any kind in a namespace that bears the operator's label.
 pub async fn children(client: &Client, namespace: &str) -> BTreeMap<ChildKey, Value> {
     let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={FIELD_MANAGER}"));
-    let kinds = Kind::CHILDREN.into_iter().filter(|kind| kind.is_namespaced());
+    let kinds = Kind::CHILDREN
+        .into_iter()
+        .filter(|kind| kind.is_namespaced());
     let lists = kinds.map(async |kind| {
-        let list = api(client, &api_resource(kind), namespace).list(&ours).await.unwrap();
+        let list = api(client, &api_resource(kind), namespace)
+            .list(&ours)
+            .await
+            .unwrap();
         list.items.into_iter().map(move |item| {
             let name = item.metadata.name.clone().unwrap();
-            (ChildKey::new(kind, namespace, &name), serde_json::to_value(item).unwrap())
+            (
+                ChildKey::new(kind, namespace, &name),
+                serde_json::to_value(item).unwrap(),
+            )
         })
     });
-    futures::future::join_all(lists).await.into_iter().flatten().collect()
+    futures::future::join_all(lists)
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The audit log's events of one user, in order, as `(verb, resource[/subresource], namespace/name)`, from `offset` in
@@ -409,7 +492,12 @@ pub fn audited(cluster: &Cluster, user: &str, offset: usize) -> (Vec<Audited>, u
         .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
         .filter(|event| event["user"]["username"] == user)
         .map(|event| {
-            let text = |field: &str| event["objectRef"][field].as_str().unwrap_or_default().to_owned();
+            let text = |field: &str| {
+                event["objectRef"][field]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+            };
             Audited {
                 verb: event["verb"].as_str().unwrap().to_owned(),
                 group: text("apiGroup"),
@@ -440,7 +528,9 @@ pub struct Audited {
 impl Audited {
     /// Whether it asked to change anything but the operator's Lease.
     pub fn is_write(&self) -> bool {
-        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
-            && self.resource != "leases"
+        matches!(
+            self.verb.as_str(),
+            "create" | "update" | "patch" | "delete" | "deletecollection"
+        ) && self.resource != "leases"
     }
 }

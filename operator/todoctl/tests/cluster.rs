@@ -43,8 +43,12 @@ async fn operate(client: &Client, app: &Value, environment: &Value) {
     let waves = [
         todo_operator_core::environment::render(&environment),
         render::policy(&valid, &named),
+        render::storage(&valid),
+        render::databases(&valid),
+        render::migrations(&valid, &inputs),
         render::services(&valid),
         render::workloads(&valid, &inputs),
+        render::traffic(&valid),
     ];
     for child in waves.into_iter().flatten() {
         apply(client, child.body).await;
@@ -125,6 +129,50 @@ async fn a_difference_is_what_applying_would_change() {
         !text.contains("removed: ConfigMap"),
         "the live Deployment still names it: {text}"
     );
+}
+
+/// Every kind that the template repository needs, as an API server with the peers' resources stores it.
+#[tokio::test]
+async fn the_template_repository_does_not_differ_from_what_it_becomes() {
+    let cluster = cluster().await;
+    let client = cluster.client().unwrap();
+    let repository = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config-repo");
+    for stage in ["test", "production"] {
+        let paths = [
+            format!("{repository}/environments/{stage}"),
+            format!("{repository}/platform/{stage}"),
+        ];
+        let mut environment = None;
+        let mut app = None;
+        for path in &paths {
+            let built = std::process::Command::new(cluster.kubectl().unwrap())
+                .args(["kustomize", path])
+                .output()
+                .unwrap();
+            let built = String::from_utf8(built.stdout).unwrap();
+            for document in serde_yaml::Deserializer::from_str(&built) {
+                let object = Value::deserialize(document).unwrap();
+                match object["kind"].as_str().unwrap() {
+                    "TodoApp" => app = Some(object),
+                    "TodoEnvironment" => environment = Some(object),
+                    "Namespace" => {
+                        create(&client, object).await;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let environment = create(&client, environment.unwrap()).await;
+        let app = create(&client, app.unwrap()).await;
+        operate(&client, &app, &environment).await;
+        let topics = json!({
+            "orders": {"physicalName": format!("todo-{stage}.orders"), "partitions": 6, "ready": true},
+            "worker.dlq": {"physicalName": format!("todo-{stage}.worker.dlq"), "partitions": 1, "ready": true},
+        });
+        set_status(&client, &app, json!({"topics": topics})).await;
+        let output = todoctl(cluster.kubeconfig(), &["diff", &paths[0], &paths[1]]).await;
+        assert_eq!(said(&output), (0, "no difference\n".to_owned()), "{stage}");
+    }
 }
 
 #[tokio::test]

@@ -6,18 +6,18 @@ use std::process::{Command, Output};
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, CustomResourceExt};
-use localcluster::{Cluster, Config};
+use localcluster::{Cluster, Config, Peer};
 use serde_json::{Value, json};
 use todo_operator_api::{TodoApp, TodoEnvironment, TodoIntent, TodoRelease};
 use tokio::sync::OnceCell;
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 
-/// The control plane, with our resources.
+/// The control plane, with our resources and the peers'.
 pub async fn cluster() -> &'static Cluster {
     CLUSTER
         .get_or_init(|| async {
-            let cluster = Cluster::start(Config::control_plane()).await.unwrap();
+            let cluster = Cluster::start(Config::control_plane().peers(Peer::ALL)).await.unwrap();
             let client = cluster.client().unwrap();
             for crd in [TodoApp::crd(), TodoEnvironment::crd(), TodoRelease::crd(), TodoIntent::crd()] {
                 apply(&client, serde_json::to_value(crd).unwrap()).await;

@@ -195,7 +195,7 @@ async fn wait_until_listed(context: &Context, ready: &AtomicBool) {
     let _ = context.apps.wait_until_ready().await;
     let _ = context.environments.wait_until_ready().await;
     let _ = context.intents.wait_until_ready().await;
-    while !context.index.is_complete() {
+    while !(context.index.is_complete() && context.intent_policy.is_complete()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     ready.store(true, Ordering::Relaxed);
@@ -505,11 +505,21 @@ where
         + 'static,
 {
     let config = watcher::Config::default().fields(&format!("metadata.name={}", policy::NAME));
-    watcher(Api::<K>::all(client.clone()), config).default_backoff().filter_map(|event| {
+    // Of a list the end tells: in its midst the object that is there has yet to come.
+    let mut listed = None;
+    watcher(Api::<K>::all(client.clone()), config).default_backoff().filter_map(move |event| {
         std::future::ready(match event {
-            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => Some(serde_json::to_value(object).ok()),
-            Ok(watcher::Event::Init | watcher::Event::Delete(_)) => Some(None),
-            Ok(watcher::Event::InitDone) => None,
+            Ok(watcher::Event::Init) => {
+                listed = None;
+                None
+            }
+            Ok(watcher::Event::InitApply(object)) => {
+                listed = serde_json::to_value(object).ok();
+                None
+            }
+            Ok(watcher::Event::InitDone) => Some(listed.take()),
+            Ok(watcher::Event::Apply(object)) => Some(serde_json::to_value(object).ok()),
+            Ok(watcher::Event::Delete(_)) => Some(None),
             Err(error) => {
                 tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted; it begins again");
                 None

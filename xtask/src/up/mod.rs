@@ -1,8 +1,8 @@
 //! `cargo xtask up`: from nothing to three stages of the demonstration app, on a cluster of this machine or the user's own.
 
 mod apps;
-mod kubectl;
-mod operator;
+pub mod kubectl;
+pub mod operator;
 pub mod state;
 mod summary;
 

@@ -1,0 +1,118 @@
+//! `cargo xtask bench NAME`: measures the operator against a real API server, and says how that compares with its goals.
+//!
+//! Operator and load run optimised: the first thing that a bench does is to build both and to go on in the release build
+//! of this program, because a slow load would flatter the operator that it is compared with.
+
+mod apply;
+mod audit;
+mod fixture;
+mod idle;
+mod load;
+mod memory;
+mod operator;
+mod release;
+mod report;
+mod restart;
+mod stage;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::report::Report;
+use crate::{prerequisites, repository};
+
+/// Arguments of `cargo xtask bench`.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Args {
+    /// What to measure.
+    pub name: Bench,
+    /// Print the figures as one JSON object on the last line.
+    #[arg(long)]
+    pub json: bool,
+    /// Applications; `memory` ends with twice as many.
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=5_000))]
+    pub apps: u16,
+    /// `apply`: run the controller manager beside the API server, whose writes share the machine with ours.
+    /// `memory`: run all controllers and a node, so that pods are in memory too.
+    #[arg(long)]
+    pub controllers: bool,
+    /// `idle`: how long writes are counted.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub minutes: u64,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Bench {
+    /// Children written per second against a bare load of the same objects, and how long one application takes.
+    Apply,
+    /// Writes and CPU while nothing happens.
+    Idle,
+    /// Time and writes until everything is verified again after a restart.
+    Restart,
+    /// Resident memory by applications.
+    Memory,
+}
+
+impl Bench {
+    /// Its name on the command line and in the JSON object.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Apply => "apply",
+            Self::Idle => "idle",
+            Self::Restart => "restart",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// Runs one measurement.
+pub fn run(args: &Args) -> Result<()> {
+    let root = repository::root()?;
+    if release::is_debug_build() {
+        prerequisites::ensure(true)?;
+        return release::continue_in(&root);
+    }
+    let executable = release::operator(&root)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let bench = async {
+            match args.name {
+                Bench::Apply => apply::run(args, &root, &executable).await,
+                Bench::Idle => idle::run(args, &root, &executable).await,
+                Bench::Restart => restart::run(args, &root, &executable).await,
+                Bench::Memory => memory::run(args, &root, &executable).await,
+            }
+        };
+        // An interrupted bench is dropped, and its cluster with it.
+        tokio::select! {
+            report = bench => report.map(Some),
+            _ = interrupt.recv() => Ok(None),
+            _ = terminate.recv() => Ok(None),
+        }
+    });
+    runtime.shutdown_background();
+    match report? {
+        Some(report) => finish(args, &report),
+        None => {
+            eprintln!("\nInterrupted: everything that was started is stopped.");
+            std::process::exit(130);
+        }
+    }
+    Ok(())
+}
+
+fn finish(args: &Args, report: &Report) {
+    if args.json {
+        eprintln!("{}", report.table());
+        println!("{}", report.json(args.name.name()));
+    } else {
+        println!("{}", report.table());
+    }
+}

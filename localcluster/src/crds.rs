@@ -172,7 +172,7 @@ const KWOK_SOURCE: Source = Source {
 };
 
 /// Changed whenever the way in which files are prepared changes, so that old cache entries are not used.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// The files of a peer's CRDs, one JSON document each.
 ///
@@ -303,6 +303,7 @@ fn documents(text: &str) -> Result<Vec<Value>, String> {
                 if let Some(object) = value.as_object_mut() {
                     object.remove("status");
                 }
+                remove_descriptions(&mut value["spec"]["versions"]);
                 found.push(value);
             }
             Some("Stage") => found.push(value),
@@ -311,6 +312,27 @@ fn documents(text: &str) -> Result<Vec<Value>, String> {
         }
     }
     Ok(found)
+}
+
+/// Removes the texts of a schema, which are most of its size: the API server is ready in half the time without them, and
+/// what it accepts is the same.
+fn remove_descriptions(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            // A property of that name has a schema, not a text.
+            if fields.get("description").is_some_and(Value::is_string) {
+                fields.remove("description");
+            }
+            for (name, value) in fields {
+                // Values, not schemas.
+                if !matches!(name.as_str(), "default" | "enum" | "example") {
+                    remove_descriptions(value);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_descriptions),
+        _ => {}
+    }
 }
 
 /// Applies the peers' CRDs and waits until the API server serves them.
@@ -393,6 +415,17 @@ mod tests {
             serde_json::json!({"strategy": "None"})
         );
         assert!(found[0].get("status").is_none());
+    }
+
+    #[test]
+    fn texts_are_removed_but_no_property_or_default_of_that_name() {
+        let mut schema = serde_json::json!({
+            "description": "gone",
+            "properties": {"description": {"type": "string", "description": "gone", "default": {"description": "kept"}}},
+        });
+        remove_descriptions(&mut schema);
+        let wanted = serde_json::json!({"properties": {"description": {"type": "string", "default": {"description": "kept"}}}});
+        assert_eq!(schema, wanted);
     }
 
     #[test]

@@ -39,11 +39,16 @@ pub async fn build(root: &Path) -> Result<PathBuf> {
         "--message-format",
         "json-render-diagnostics",
     ]);
-    let output = command
+    // Not `output`, which would keep cargo's progress and errors from the terminal.
+    let child = command
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
-        .output()
+        .spawn();
+    let output = child
+        .context("cannot run cargo")?
+        .wait_with_output()
         .await
         .context("cannot run cargo")?;
     if !output.status.success() {

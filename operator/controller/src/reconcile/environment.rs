@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 use todo_operator_api::TodoEnvironment;
@@ -20,9 +21,10 @@ use todo_operator_core::status::{READY, reasons};
 use todo_operator_core::validate::{self, Problem};
 
 use super::{Error, is_deleting};
+use crate::apply::ApplyError;
 use crate::context::Context;
 use crate::index::AppKey;
-use crate::metrics::ReconcileLabels;
+use crate::metrics::{KindLabel, ReconcileLabels};
 
 /// Reconciles one TodoEnvironment.
 pub async fn reconcile(
@@ -70,19 +72,19 @@ async fn steps(environment: &TodoEnvironment, context: &Context) -> Result<Actio
     }
     let wanted = environment::render(environment);
     let live = live(environment, context);
+    let memory = AppKey::new("", &environment.name_any());
+    let bodies: Vec<_> = wanted.iter().map(|child| &child.body).collect();
+    let digest = canonical::digest(&json!(bodies));
+    // A write although nothing else is asked for than what was in place.
+    let is_drift = context.memory.get(&memory).settled == Some(digest);
     let mut failures = Vec::new();
     for child in &wanted {
         if !is_as_wanted(child, &live) {
-            let write = Write {
-                child: child.clone(),
-                exists: live.contains_key(&child.key),
-            };
-            match context.applier.apply(&write).await {
-                Ok(applied) => {
-                    context.index.insert(applied.key, applied.live);
-                }
-                Err(error) => failures.push(error),
+            let applied = apply(child, &live, context).await;
+            if applied.is_ok() && is_drift {
+                tell_correction(environment, child, context).await;
             }
+            failures.extend(applied.err());
         }
     }
     for (key, orphan) in &live {
@@ -98,6 +100,9 @@ async fn steps(environment: &TodoEnvironment, context: &Context) -> Result<Actio
             );
         }
     }
+    context.memory.update(&memory, |memory| {
+        memory.settled = failures.is_empty().then_some(digest)
+    });
     let trouble = failures
         .iter()
         .find(|failure| !failure.is_conflict())
@@ -117,6 +122,43 @@ async fn steps(environment: &TodoEnvironment, context: &Context) -> Result<Actio
         }),
         None => Ok(Action::await_change()),
     }
+}
+
+async fn apply(child: &Child, live: &Children, context: &Context) -> Result<(), ApplyError> {
+    let write = Write {
+        child: child.clone(),
+        exists: live.contains_key(&child.key),
+    };
+    let applied = context.applier.apply(&write).await?;
+    let kind = child.key.kind.name();
+    context
+        .metrics
+        .writes
+        .get_or_create(&KindLabel { kind })
+        .inc();
+    context.index.insert(applied.key, applied.live);
+    Ok(())
+}
+
+async fn tell_correction(environment: &TodoEnvironment, child: &Child, context: &Context) {
+    let key = &child.key;
+    tracing::info!(child = %key, "drift corrected");
+    let kind = key.kind.name();
+    context
+        .metrics
+        .drift_corrected
+        .get_or_create(&KindLabel { kind })
+        .inc();
+    let note = format!("{key} had been changed or deleted by somebody else, and was put right");
+    context
+        .tell(
+            environment,
+            EventType::Normal,
+            "DriftCorrected",
+            "Apply",
+            &note,
+        )
+        .await;
 }
 
 /// What the environment owns, and its Namespace.

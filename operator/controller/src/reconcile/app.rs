@@ -17,7 +17,7 @@ use todo_operator_core::child::ChildKey;
 use todo_operator_core::inputs::PodInputs;
 use todo_operator_core::kind::Kind;
 use todo_operator_core::plan::{self, Children, Deletion, Observed, Plan, Wave, Write};
-use todo_operator_core::release::{self, RevisionData};
+use todo_operator_core::release::{self, Decision, RevisionData};
 use todo_operator_core::render;
 use todo_operator_core::status::{Outcome, Verdict};
 use todo_operator_core::topics::LiveTopic;
@@ -272,7 +272,13 @@ async fn converge(
         app: valid,
         wanted: &wanted,
         plan: &plan,
-        decision: &release::decide(valid, &wanted, &after, &rejected, context.now()),
+        decision: &on_record(release::decide(
+            valid,
+            &wanted,
+            &after,
+            &rejected,
+            context.now(),
+        )),
         observed: &observed,
         rejected: &rejected,
         failed: &failed,
@@ -294,6 +300,18 @@ async fn converge(
         });
     }
     Ok(again(again_in, &topics))
+}
+
+/// A decision without what has failed since the reconcile began: nothing is said of it, and nothing goes back, before the
+/// next reconcile has it on record.
+fn on_record(decision: Decision) -> Decision {
+    if decision.rejections.is_empty() {
+        return decision;
+    }
+    Decision {
+        changed: decision.changed,
+        ..Decision::default()
+    }
 }
 
 /// When to look again although nothing changed: a deadline, or topics, which nobody watches.

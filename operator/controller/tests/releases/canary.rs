@@ -60,9 +60,9 @@ async fn a_routed_canary_walks_its_steps_and_only_argo_rollouts_moves_weights_an
     assert_eq!(selected_hash(&client, name, "web-stable").await, hashes.0);
     assert_eq!(selected_hash(&client, name, "web-canary").await, hashes.1);
     assert_eq!(selected_hash(&client, name, "web").await, Value::Null, "callers inside reach both versions");
-    let app = until_app(&client, name, "shows the canary", |app| app["status"]["components"]["web"]["weight"] == 20).await;
+    let app = until_app(&client, name, "shows the canary", |app| app["status"]["components"]["web"]["state"] == "Paused").await;
+    assert_eq!(app["status"]["components"]["web"]["weight"], 20);
     assert_eq!(app["status"]["components"]["web"]["step"], "2/4");
-    assert_eq!(app["status"]["components"]["web"]["state"], "Paused");
     assert_eq!(app["status"]["effectiveRelease"]["reason"], "RollingOut");
     assert_eq!(condition(&app, "Ready").unwrap()["status"], "False");
     let written: Vec<_> = stage.writes(name, begun);

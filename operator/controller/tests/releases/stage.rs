@@ -11,7 +11,7 @@ use todo_operator_core::kind::Kind;
 use todo_operator_core::names::LABEL_COMPONENT;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::support::{self, Operator, api, app, apply, child, environment, resource, until, until_ready};
+use crate::support::{self, Operator, api, app, apply, child, environment, resource, until_ready};
 
 /// The cluster, and the operator on it.
 pub struct Stage {
@@ -133,15 +133,30 @@ pub fn image_of(workload: &Value) -> &str {
 
 /// Waits until a child is as expected; the child.
 pub async fn until_child(client: &Client, key: &ChildKey, what: &str, expected: impl Fn(&Value) -> bool) -> Value {
-    until(&format!("{key}: {what}"), async || child(client, key).await.filter(&expected)).await
+    until_value(&format!("{key} in {}: {what}", key.namespace), async || child(client, key).await, expected).await
 }
 
 /// Waits until the TodoApp is as expected; the TodoApp.
 pub async fn until_app(client: &Client, namespace: &str, what: &str, expected: impl Fn(&Value) -> bool) -> Value {
-    until(&format!("TodoApp of {namespace}: {what}"), async || {
-        support::object(client, &support::apps(), namespace, "shop").await.filter(&expected)
+    let look = async || support::object(client, &support::apps(), namespace, "shop").await;
+    until_value(&format!("TodoApp in {namespace}: {what}"), look, expected).await
+}
+
+/// Waits until an object is as expected. Fails with its status.
+async fn until_value(what: &str, mut look: impl AsyncFnMut() -> Option<Value>, expected: impl Fn(&Value) -> bool) -> Value {
+    let mut last = Value::Null;
+    let found = tokio::time::timeout(support::DEADLINE, async {
+        loop {
+            last = look().await.unwrap_or_default();
+            if expected(&last) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
     })
-    .await
+    .await;
+    assert!(found.is_ok(), "not within {:?}: {what}: {:#}", support::DEADLINE, last["status"]);
+    last
 }
 
 /// A component's pods that are not on their way out: UID and image of each.

@@ -4,17 +4,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::runtime::reflector::Store;
 use kube::{Client, Resource, ResourceExt};
 use todo_operator_api::{TodoApp, TodoEnvironment, TodoIntent};
 use todo_operator_core::canonical::Digest128;
+use todo_operator_core::child::ChildKey;
 
 use crate::apply::Applier;
 use crate::claims::Claims;
 use crate::index::{AppKey, Index};
 use crate::kafka::KafkaAdmin;
-use crate::metrics::Metrics;
+use crate::metrics::{KindLabel, Metrics};
 use crate::outside::{Clock, Jitter};
 use crate::topics::TopicCache;
 
@@ -110,14 +112,66 @@ impl Context {
     ) where
         K: Resource<DynamicType = ()>,
     {
+        self.publish(object, None, type_, reason, action, note)
+            .await;
+    }
+
+    /// Tells people that a child of `object` was put right.
+    pub async fn tell_correction<K>(&self, object: &K, child: &ChildKey)
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        tracing::info!(%child, "drift corrected");
+        let kind = child.kind.name();
+        self.metrics
+            .drift_corrected
+            .get_or_create(&KindLabel { kind })
+            .inc();
+        let note =
+            format!("{child} had been changed or deleted by somebody else, and was put right");
+        let related = ObjectReference {
+            api_version: Some(child.kind.api_version()),
+            kind: Some(kind.to_owned()),
+            namespace: Some(child.namespace.to_string()).filter(|namespace| !namespace.is_empty()),
+            name: Some(child.name.to_string()),
+            ..ObjectReference::default()
+        };
+        self.publish(
+            object,
+            Some(related),
+            EventType::Normal,
+            "DriftCorrected",
+            "Apply",
+            &note,
+        )
+        .await;
+    }
+
+    async fn publish<K>(
+        &self,
+        object: &K,
+        related: Option<ObjectReference>,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) where
+        K: Resource<DynamicType = ()>,
+    {
         let event = Event {
             type_,
             reason: reason.to_owned(),
             note: Some(note.chars().take(1_000).collect()),
             action: action.to_owned(),
-            secondary: None,
+            secondary: related,
         };
-        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+        // The recorder counts a repetition on the first Event, whose note stays. With the version of the object, and what
+        // it is related to, only what says the same again is a repetition.
+        let regarding = ObjectReference {
+            resource_version: object.resource_version(),
+            ..object.object_ref(&())
+        };
+        if let Err(error) = self.recorder.publish(&event, &regarding).await {
             tracing::warn!(object = object.name_any(), reason, %error, "cannot publish an Event");
         }
     }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use kube::Client;
 use kube::api::{Patch, PatchParams};
-use localcluster::{Cluster, Config, Kafka, Models, Node};
+use localcluster::{Cluster, Config, Kafka, Models, Node, Part};
 use serde_json::{Value, json};
 use todo_operator_api::environment::SecurityProtocol;
 use todo_operator_controller::kafka::{KafkaAdmin as _, KafkaCluster, RdKafkaAdmin};
@@ -52,8 +52,10 @@ async fn world() -> &'static World {
                 .peers(support::PEERS)
                 .models(Models::Thread);
             let cluster = support::cluster(config).await;
+            // The garbage collector looks for new kinds, which own what it collects, every 30 s, and when it starts.
+            cluster.restart_part(Part::ControllerManager).await.unwrap();
             apply(&cluster.client().unwrap(), &support::namespace("kafka")).await;
-            let operator = Operator::start(&cluster).await;
+            let operator = Operator::start_ahead(&cluster).await;
             World {
                 cluster,
                 _operator: operator,

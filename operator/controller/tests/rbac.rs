@@ -274,7 +274,7 @@ async fn every_permission_is_used_and_none_is_dangerous() {
         assert!(*most <= COMPONENT_BUDGET, "{role}: {by_kind:?}");
     }
 
-    let operator = Operator::start(&cluster).await;
+    let operator = Operator::start_ahead(&cluster).await;
     live_through_everything(&cluster, &client).await;
     operator.stop().await;
     let granted: BTreeSet<Permission> = roles

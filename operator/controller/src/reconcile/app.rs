@@ -479,17 +479,6 @@ async fn write_revision(
 async fn tell_corrections(app: &TodoApp, corrected: &[ChildKey], context: &Context) {
     let distinct: BTreeSet<&ChildKey> = corrected.iter().collect();
     for key in distinct {
-        tracing::info!(child = %key, "drift corrected");
-        context
-            .metrics
-            .drift_corrected
-            .get_or_create(&KindLabel {
-                kind: key.kind.name(),
-            })
-            .inc();
-        let note = format!("{key} had been changed or deleted by somebody else, and was put right");
-        context
-            .tell(app, EventType::Normal, "DriftCorrected", "Apply", &note)
-            .await;
+        context.tell_correction(app, key).await;
     }
 }

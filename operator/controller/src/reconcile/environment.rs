@@ -5,7 +5,6 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
-use kube::runtime::events::EventType;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 use todo_operator_api::TodoEnvironment;
@@ -82,7 +81,7 @@ async fn steps(environment: &TodoEnvironment, context: &Context) -> Result<Actio
         if !is_as_wanted(child, &live) {
             let applied = apply(child, &live, context).await;
             if applied.is_ok() && is_drift {
-                tell_correction(environment, child, context).await;
+                context.tell_correction(environment, &child.key).await;
             }
             failures.extend(applied.err());
         }
@@ -138,27 +137,6 @@ async fn apply(child: &Child, live: &Children, context: &Context) -> Result<(), 
         .inc();
     context.index.insert(applied.key, applied.live);
     Ok(())
-}
-
-async fn tell_correction(environment: &TodoEnvironment, child: &Child, context: &Context) {
-    let key = &child.key;
-    tracing::info!(child = %key, "drift corrected");
-    let kind = key.kind.name();
-    context
-        .metrics
-        .drift_corrected
-        .get_or_create(&KindLabel { kind })
-        .inc();
-    let note = format!("{key} had been changed or deleted by somebody else, and was put right");
-    context
-        .tell(
-            environment,
-            EventType::Normal,
-            "DriftCorrected",
-            "Apply",
-            &note,
-        )
-        .await;
 }
 
 /// What the environment owns, and its Namespace.

@@ -123,6 +123,11 @@ impl Operator {
         Self::start_with(cluster, kafka(), Arc::new(SystemClock)).await
     }
 
+    /// Starts it with a clock that is an hour ahead: what waits for some seconds after a write does not wait.
+    pub async fn start_ahead(cluster: &Cluster) -> Self {
+        Self::start_with(cluster, kafka(), Arc::new(HourAhead)).await
+    }
+
     /// Starts it with a Kafka and a clock of the test's choice, and waits until it leads.
     pub async fn start_with(
         cluster: &Cluster,
@@ -247,6 +252,14 @@ impl Operator {
 /// Kafka's admin API, where no credential is needed.
 pub fn kafka() -> Arc<dyn KafkaAdmin> {
     Arc::new(RdKafkaAdmin::new(PathBuf::from("no-credentials")))
+}
+
+struct HourAhead;
+
+impl Clock for HourAhead {
+    fn now(&self) -> jiff::Timestamp {
+        SystemClock.now() + jiff::SignedDuration::from_hours(1)
+    }
 }
 
 /// The operator's log on standard error, where `RUST_LOG` asks for it.

@@ -104,12 +104,12 @@ async fn a_routed_canary_walks_its_steps_and_only_argo_rollouts_moves_weights_an
     assert_eq!(rollout["spec"]["strategy"]["canary"]["steps"].as_array().unwrap().len(), 4);
 
     let resumed = stage.now();
-    stage::resume(&client, name, "web").await;
+    stage::resume(&client, name, "web", 1).await;
     until_paused(&client, name, "web", 3).await;
     assert_eq!(weights(&client, name).await, Some((40, 60)));
-    stage::resume(&client, name, "web").await;
+    stage::resume(&client, name, "web", 3).await;
     let app = until_app(&client, name, "2.0.0 is proven", |app| is_proven(app, "2.0.0")).await;
-    assert_eq!(weights(&client, name).await, Some((100, 0)));
+    until("the weights are back", async || (weights(&client, name).await == Some((100, 0))).then_some(())).await;
     let written = stage.writes(name, resumed);
     assert!(
         !written.iter().any(|(_, resource)| matches!(resource.as_str(), "services" | "traefikservices")),
@@ -154,7 +154,7 @@ release:
             (of_new == new && pods.len() == 4).then_some(())
         })
         .await;
-        stage::resume(&client, "unrouted", "api").await;
+        stage::resume(&client, "unrouted", "api", step).await;
     }
     until_app(&client, "unrouted", "2.0.0 is proven", |app| is_proven(app, "2.0.0")).await;
 }

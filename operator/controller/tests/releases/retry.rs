@@ -97,7 +97,7 @@ release:
     let intent = retry(&client, "again", "the load test was wrong").await;
     assert_eq!(intent["status"]["phase"], "Done", "{intent}");
     until_paused(&client, name, "web", 1).await;
-    stage::resume(&client, name, "web").await;
+    stage::resume(&client, name, "web", 1).await;
     let app = until_app(&client, name, "2.0.0 is proven", |app| is_proven(app, "2.0.0")).await;
     assert_eq!(app["status"]["attempts"]["web"], 1);
     assert_eq!(app["status"]["rejected"], Value::Null);

@@ -11,7 +11,7 @@ use todo_operator_core::kind::Kind;
 use todo_operator_core::names::LABEL_COMPONENT;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::support::{self, Operator, api, app, apply, child, environment, resource, until_ready};
+use crate::support::{self, Operator, api, app, apply, child, environment, resource, until, until_ready};
 
 /// The cluster, and the operator on it.
 pub struct Stage {
@@ -182,7 +182,7 @@ pub async fn patch_rollout(client: &Client, namespace: &str, component: &str, st
         .unwrap();
 }
 
-/// Waits until a component's canary pauses after its step of `weight`; the Rollout.
+/// Waits until a component's canary pauses at a step, counted from 0; the Rollout.
 pub async fn until_paused(client: &Client, namespace: &str, component: &str, step: i64) -> Value {
     until_child(client, &key(Kind::Rollout, namespace, component), &format!("paused at step {step}"), |rollout| {
         let status = &rollout["status"];
@@ -193,9 +193,23 @@ pub async fn until_paused(client: &Client, namespace: &str, component: &str, ste
     .await
 }
 
-/// Lets a paused canary go on.
-pub async fn resume(client: &Client, namespace: &str, component: &str) {
-    patch_rollout(client, namespace, component, json!({"pauseConditions": null})).await;
+/// Lets a canary that pauses at `step` go on. Argo Rollouts may miss it when its own view was old, so it is told until it
+/// goes on; the message only makes each time an event.
+pub async fn resume(client: &Client, namespace: &str, component: &str, step: i64) {
+    let rollout = key(Kind::Rollout, namespace, component);
+    let mut times = 0;
+    until(&format!("{rollout} goes on from step {step}"), async || {
+        let status = child(client, &rollout).await?["status"].clone();
+        if status["currentStepIndex"] != step {
+            return Some(());
+        }
+        times += 1;
+        let told = json!({"pauseConditions": null, "message": format!("resumed {times}")});
+        patch_rollout(client, namespace, component, told).await;
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        None
+    })
+    .await;
 }
 
 /// Status and reason of one of the TodoApp's conditions.

@@ -1,0 +1,105 @@
+//! Peers whose kinds the API server does not serve: absent, late, taken away and brought back.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panic")]
+
+mod support;
+
+use kube::api::{DeleteParams, ListParams};
+use localcluster::{Cache, Cluster, Config, Node, Peer, Silent, Tools};
+use serde_json::Value;
+use todo_operator_core::child::ChildKey;
+use todo_operator_core::kind::Kind;
+
+use support::{Operator, api, app, apply, child, condition, environment, resource, until, until_ready};
+
+/// Waits until the condition `Applied` names a peer that is missing; the TodoApp.
+async fn until_missing(client: &kube::Client, manifest: &Value, peer: &str) -> Value {
+    let name = manifest["metadata"]["name"].as_str().unwrap();
+    until(&format!("{peer} is missed"), async || {
+        let app = support::object(client, &support::apps(), "peers", name).await?;
+        let applied = condition(&app, "Applied")?;
+        let missed = applied["reason"] == "PeerMissing"
+            && applied["message"].as_str()?.contains(peer)
+            && applied["observedGeneration"] == app["metadata"]["generation"];
+        missed.then_some(app)
+    })
+    .await
+}
+
+/// Deletes the CRDs of an API group.
+async fn remove_crds(client: &kube::Client, group: &str) {
+    let crds = api(client, &resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition"), "");
+    for crd in crds.list(&ListParams::default()).await.unwrap() {
+        if crd.data["spec"]["group"] == group {
+            crds.delete(crd.metadata.name.as_deref().unwrap(), &DeleteParams::default()).await.unwrap();
+        }
+    }
+    until(&format!("the kinds of {group} have gone"), async || {
+        let left = crds.list(&ListParams::default()).await.unwrap();
+        left.iter().all(|crd| crd.data["spec"]["group"] != group).then_some(())
+    })
+    .await;
+}
+
+async fn install(cluster: &Cluster, peer: Peer) {
+    let client = cluster.client().unwrap();
+    localcluster::install_crds(&client, &Tools::new(Cache::from_env()), &[peer], &Silent).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_peer_is_named_with_the_command_that_installs_it_and_work_resumes_when_it_comes() {
+    let config = Config::control_plane().controllers().node(Node::Kwok { count: 1 });
+    let cluster = support::cluster(config).await;
+    let client = cluster.client().unwrap();
+    let operator = Operator::start(&cluster).await;
+    environment(&client, "peers", "").await;
+
+    let plain = "
+components: {api: {kind: Service}}
+release: {images: [{component: api, image: 'registry.example/api:1'}]}
+";
+    let plain = app("peers", "plain", plain);
+    apply(&client, &plain).await;
+    let spec = "
+components:
+  web: {kind: Site, route: {paths: [/]}}
+  api: {kind: Service}
+traffic: {host: shop.example, router: Traefik}
+release:
+  images:
+    - {component: web, image: 'registry.example/web:1'}
+    - {component: api, image: 'registry.example/api:1'}
+";
+    let manifest = app("peers", "shop", spec);
+    apply(&client, &manifest).await;
+
+    // Absent from the start: said so, and everything else is there.
+    let app = until_missing(&client, &manifest, "Traefik").await;
+    let message = condition(&app, "Applied").unwrap()["message"].as_str().unwrap().to_owned();
+    let peer = Kind::IngressRoute.peer().unwrap();
+    assert!(message.contains("IngressRoute") && message.contains(peer.install), "{message}");
+    assert_eq!(condition(&app, "Ready").unwrap()["status"], "False");
+    until("the other children are there and well", async || {
+        let web = child(&client, &ChildKey::new(Kind::Deployment, "peers", "shop-web")).await?;
+        let api = child(&client, &ChildKey::new(Kind::Deployment, "peers", "shop-api")).await?;
+        let service = child(&client, &ChildKey::new(Kind::Service, "peers", "shop-web")).await?;
+        (web["status"]["availableReplicas"] == 1 && api["status"]["availableReplicas"] == 1 && service.is_object()).then_some(())
+    })
+    .await;
+    until_ready(&client, &plain).await;
+
+    // Late: nobody asks, and it comes right.
+    install(&cluster, Peer::Traefik).await;
+    until_ready(&client, &manifest).await;
+    let route = ChildKey::new(Kind::IngressRoute, "peers", "shop-web");
+    assert!(!support::children(&client, "peers").await.keys().filter(|key| key.kind == Kind::IngressRoute).collect::<Vec<_>>().is_empty(), "{route}");
+
+    // Taken away under its feet, and brought back.
+    remove_crds(&client, "traefik.io").await;
+    until_missing(&client, &manifest, "Traefik").await;
+    until_ready(&client, &plain).await;
+    install(&cluster, Peer::Traefik).await;
+    until_ready(&client, &manifest).await;
+    assert_eq!(operator.metrics.leader.get(), 1, "the same operator all along");
+    operator.stop().await;
+}

@@ -91,7 +91,8 @@ pub struct Database {
 
 /// What a PostgreSQL cluster is made of.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[x_kube(validation = Rule::new("!has(self.storage) || !has(oldSelf.storage) || !quantity(string(self.storage)).isLessThan(quantity(string(oldSelf.storage)))").message("storage never shrinks").field_path(".storage"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.storage) || (has(self.storage) && !quantity(string(self.storage)).isLessThan(quantity(string(oldSelf.storage))))").message("storage never shrinks: leave it as it is, or make it larger").field_path(".storage"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.walStorage) || (has(self.walStorage) && !quantity(string(self.walStorage)).isLessThan(quantity(string(oldSelf.walStorage))))").message("walStorage never shrinks and never goes away: leave it as it is, or make it larger").field_path(".walStorage"))]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseCluster {
     /// Servers, one of them the primary; 1 by default.

@@ -57,35 +57,47 @@ impl TopicCache {
     }
 }
 
-/// Makes topics as they are wanted; returns whether anything was done.
+/// What making topics came to.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// Whether anything was done.
+    pub changed: bool,
+    /// Topics that Kafka refused to make so, each with its reason.
+    pub refused: Vec<(String, KafkaError)>,
+}
+
+/// Makes topics as they are wanted. One that is refused holds back no other.
 pub async fn converge(
     kafka: &dyn KafkaAdmin,
     cluster: &KafkaCluster,
     wanted: &[WantedTopic],
     live: &Topics,
-) -> Result<bool, KafkaError> {
-    let mut changed = false;
+) -> Result<Made, KafkaError> {
+    let mut made = Made::default();
     for action in plan(wanted, live) {
-        match action {
+        let (name, result) = match action {
             TopicAction::Create(topic) => {
-                kafka.create(cluster, &topic).await?;
-                tracing::info!(
-                    topic = topic.physical_name,
-                    partitions = topic.partitions,
-                    "topic created"
-                );
+                let result = kafka.create(cluster, &topic).await;
+                (topic.physical_name, result.map(|()| "topic created"))
             }
             TopicAction::Grow { name, to } => {
-                kafka.grow(cluster, &name, to).await?;
-                tracing::info!(topic = name, partitions = to, "topic grown");
+                let result = kafka.grow(cluster, &name, to).await;
+                (name, result.map(|()| "topic grown"))
             }
             TopicAction::Configure { name, config } => {
-                kafka.configure(cluster, &name, &config).await?;
-                tracing::info!(topic = name, "topic configured");
+                let result = kafka.configure(cluster, &name, &config).await;
+                (name, result.map(|()| "topic configured"))
             }
             TopicAction::Refuse { .. } => continue,
+        };
+        match result {
+            Ok(done) => {
+                tracing::info!(topic = name, "{done}");
+                made.changed = true;
+            }
+            Err(error) if error.is_about_one_topic() => made.refused.push((name, error)),
+            Err(error) => return Err(error),
         }
-        changed = true;
     }
-    Ok(changed)
+    Ok(made)
 }

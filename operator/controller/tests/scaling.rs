@@ -92,7 +92,7 @@ async fn replicas_go_to_the_autoscaler_and_come_back_without_a_dip(namespace: &s
     let spec = format!(
         "
 components:
-  api: {{kind: Service, scaling: {{min: 3}}, rollout: {rollout}}}
+  api: {{kind: Service, scaling: {{min: 3}}, resources: {{requests: {{cpu: 10m}}}}, rollout: {rollout}}}
 release:
   version: 1.0.0
   images: [{{component: api, image: 'registry.example/api:1'}}]
@@ -173,7 +173,7 @@ async fn replicas_of_a_rollout_go_to_the_autoscaler_and_come_back_without_a_dip(
 async fn the_scaler_of_a_worker_is_held_while_its_canary_is_under_way() {
     let (cluster, client) = cluster().await;
     let bootstrap = cluster.kafka_bootstrap().unwrap();
-    let messaging = format!("messaging: {{provider: Direct, bootstrapServers: '{bootstrap}'}}");
+    let messaging = format!("{{messaging: {{provider: Direct, bootstrapServers: '{bootstrap}'}}, defaults: {{topicReplicas: 1}}}}");
     environment(&client, "held", &messaging).await;
     let spec = r#"
 components:
@@ -182,7 +182,7 @@ components:
     consumes: {orders: {}}
     scaling: {min: 2, max: 4, lag: 10}
     rollout: {strategy: Canary, steps: [50], stepPause: 1h}
-messaging: {topics: {orders: {partitions: 4, replicas: 1}}}
+messaging: {topics: {orders: {partitions: 4}}}
 release:
   version: 1.0.0
   images: [{component: worker, image: "registry.example/worker:1"}]

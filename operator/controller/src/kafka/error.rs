@@ -151,6 +151,14 @@ impl fmt::Display for Action {
 }
 
 impl KafkaError {
+    /// Whether it is about one topic alone, so that the others are worth trying.
+    pub fn is_about_one_topic(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { .. } | Self::Exists { .. } | Self::NotTakenOver { .. }
+        )
+    }
+
     /// Whether the same request can succeed later without a change of the spec, of the topic or of permissions.
     ///
     /// What lies in a credential's files may change at any time and nothing tells of it, so that counts as well.

@@ -28,7 +28,7 @@ use super::{Error, app_key, is_deleting, retry, status};
 use crate::apply::ApplyError;
 use crate::context::Context;
 use crate::index::AppKey;
-use crate::kafka::KafkaCluster;
+use crate::kafka::{KafkaCluster, KafkaError};
 use crate::metrics::{KindLabel, ReconcileLabels};
 use crate::topics;
 
@@ -240,10 +240,11 @@ async fn converge(
     let digest = rendered(&plan);
     let was_settled = context.memory.get(key).settled == Some(digest);
     let mut failures = Vec::new();
+    let mut refused = Vec::new();
     let mut corrected = Vec::new();
     for (wave, wanted) in &plan.waves {
         if *wave == Wave::Storage {
-            make_topics(&plan, context, &mut topics).await;
+            refused = make_topics(&plan, context, &mut topics).await;
         }
         let writes = plan::writes(valid, wanted, &gathered.beside(&children, &topics));
         if was_settled {
@@ -267,6 +268,10 @@ async fn converge(
         .iter()
         .filter(|failure| !failure.is_missing_kind() && !failure.is_conflict())
         .map(|failure| (failure.key().clone(), failure.message()))
+        .chain(refused.iter().map(|(topic, error)| {
+            let key = ChildKey::new(Kind::KafkaTopic, "", topic);
+            (key, error.to_string())
+        }))
         .collect();
     let Verdict { status, again_in } = todo_operator_core::status::status(&Outcome {
         app: valid,
@@ -298,6 +303,9 @@ async fn converge(
             first,
             count: 1 + failures.count(),
         });
+    }
+    if let Some((_, error)) = refused.into_iter().next() {
+        return Err(Error::Kafka(error));
     }
     Ok(again(again_in, &topics))
 }
@@ -377,29 +385,37 @@ async fn last_good(
         .map_err(|error| revision(error.to_string()))
 }
 
-/// Makes the topics that are not as they should be, and looks again.
-async fn make_topics(plan: &Plan, context: &Context, topics: &mut TopicView) {
+/// Makes the topics that are not as they should be, and looks again. Returns those that Kafka refused.
+async fn make_topics(
+    plan: &Plan,
+    context: &Context,
+    topics: &mut TopicView,
+) -> Vec<(String, KafkaError)> {
     let (Some(cluster), Ok(live)) = (&topics.cluster, &topics.live) else {
-        return;
+        return Vec::new();
     };
     let made = topics::converge(context.kafka.as_ref(), cluster, &plan.topics, live).await;
-    if matches!(made, Ok(false)) {
-        return;
-    }
-    context.topics.forget(cluster, &topics.names);
-    topics.live = match made {
-        Err(error) => Err(error.to_string()),
-        Ok(_) => context
-            .topics
-            .describe(
-                context.kafka.as_ref(),
-                cluster,
-                &topics.names,
-                context.now(),
-            )
-            .await
-            .map_err(|error| error.to_string()),
+    let made = match made {
+        Ok(made) if !made.changed && made.refused.is_empty() => return Vec::new(),
+        Ok(made) => made,
+        Err(error) => {
+            context.topics.forget(cluster, &topics.names);
+            topics.live = Err(error.to_string());
+            return Vec::new();
+        }
     };
+    context.topics.forget(cluster, &topics.names);
+    topics.live = context
+        .topics
+        .describe(
+            context.kafka.as_ref(),
+            cluster,
+            &topics.names,
+            context.now(),
+        )
+        .await
+        .map_err(|error| error.to_string());
+    made.refused
 }
 
 async fn apply_all(writes: &[Write], context: &Context) -> Vec<ApplyError> {

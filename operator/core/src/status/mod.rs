@@ -382,7 +382,8 @@ fn topics(outcome: &Outcome<'_>) -> BTreeMap<String, TopicStatus> {
         .topics
         .iter()
         .map(|topic| {
-            let cause = unready.iter().find(|(key, _)| *key.name == *topic.physical_name).map(|(_, cause)| cause);
+            let cause = unready.iter().find(|(key, _)| *key.name == *topic.physical_name);
+            let refused = cause.and_then(|(topic, _)| outcome.failed.iter().find(|(key, _)| key == topic));
             let live = outcome.observed.topics.ok().and_then(|live| live.get(&topic.physical_name));
             let name = topic
                 .physical_name
@@ -393,7 +394,9 @@ fn topics(outcome: &Outcome<'_>) -> BTreeMap<String, TopicStatus> {
                 physical_name: topic.physical_name.clone(),
                 partitions: live.map(|live| i64::from(live.partitions)),
                 ready: cause.is_none(),
-                message: cause.map(|cause| cause.message.to_string()),
+                message: refused
+                    .map(|(_, message)| message.clone())
+                    .or_else(|| cause.map(|(_, cause)| cause.message.to_string())),
             };
             (name.to_owned(), status)
         })

@@ -49,6 +49,8 @@ struct Inner {
     objects: HashMap<Concern, Children>,
     missing: BTreeSet<Kind>,
     listed: BTreeSet<Kind>,
+    /// The newest resourceVersion that the watch of a kind has brought. It brings them in order.
+    watched: HashMap<Kind, u128>,
 }
 
 impl Index {
@@ -61,26 +63,30 @@ impl Index {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in an object, unless a newer version of it is known; returns whom it concerns.
+    /// Takes in an object as its watch brings it, unless a newer version of it is known; returns whom it concerns.
     pub fn insert(&self, key: ChildKey, live: Live) -> Option<Concern> {
-        let concern = concern(&key, &live)?;
         let mut inner = self.write();
-        let children = inner.objects.entry(concern.clone()).or_default();
-        match children.get(&key) {
-            // A late event, of this object or of one that had its name: resourceVersions rise across both.
-            Some(known) if is_older(&live.resource_version, &known.resource_version) => None,
-            Some(known) if **known == live => None,
-            _ => {
-                children.insert(key, Arc::new(live));
-                Some(concern)
-            }
+        inner.note_watched(key.kind, &live);
+        inner.insert(key, live)
+    }
+
+    /// Takes in an object as the API server's answer to our write has it, before the watch brings it.
+    ///
+    /// Where the watch has passed that version already, it has brought this one or a later one, or the deletion: the
+    /// answer is old, and must not bring back what is gone.
+    pub fn insert_applied(&self, key: ChildKey, live: Live) {
+        let mut inner = self.write();
+        let watched = inner.watched.get(&key.kind).copied().unwrap_or_default();
+        if version(&live.resource_version).is_none_or(|version| version > watched) {
+            inner.insert(key, live);
         }
     }
 
     /// Forgets an object that was deleted, unless a later one of the same name is known; returns whom it concerns.
     pub fn remove(&self, key: &ChildKey, live: &Live) -> Option<Concern> {
-        let concern = concern(key, live)?;
         let mut inner = self.write();
+        inner.note_watched(key.kind, live);
+        let concern = concern(key, live)?;
         let children = inner.objects.get_mut(&concern)?;
         if children.get(key).is_some_and(|known| known.uid == live.uid) {
             children.remove(key);
@@ -182,6 +188,28 @@ impl Index {
     }
 }
 
+impl Inner {
+    fn note_watched(&mut self, kind: Kind, live: &Live) {
+        let watched = self.watched.entry(kind).or_default();
+        *watched =
+            version(&live.resource_version).map_or(*watched, |version| version.max(*watched));
+    }
+
+    fn insert(&mut self, key: ChildKey, live: Live) -> Option<Concern> {
+        let concern = concern(&key, &live)?;
+        let children = self.objects.entry(concern.clone()).or_default();
+        match children.get(&key) {
+            // A late event, of this object or of one that had its name: resourceVersions rise across both.
+            Some(known) if is_older(&live.resource_version, &known.resource_version) => None,
+            Some(known) if **known == live => None,
+            _ => {
+                children.insert(key, Arc::new(live));
+                Some(concern)
+            }
+        }
+    }
+}
+
 /// Whom an object concerns, by its labels; `None` where it is nobody's.
 fn concern(key: &ChildKey, live: &Live) -> Option<Concern> {
     match key.kind {
@@ -198,8 +226,63 @@ fn concern(key: &ChildKey, live: &Live) -> Option<Concern> {
     }
 }
 
-/// Whether one resourceVersion is older than another of the same kind. Kubernetes compares them as integers
-/// (KEP-5504); what is no integer is never called older.
-fn is_older(version: &str, than: &str) -> bool {
-    matches!((version.parse::<u128>(), than.parse::<u128>()), (Ok(version), Ok(than)) if version < than)
+/// A resourceVersion as a number: Kubernetes compares those of one kind as integers (KEP-5504).
+fn version(text: &str) -> Option<u128> {
+    text.parse().ok()
+}
+
+/// Whether one resourceVersion is older than another of the same kind. What is no integer is never called older.
+fn is_older(one: &str, than: &str) -> bool {
+    matches!((version(one), version(than)), (Some(one), Some(than)) if one < than)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panic")]
+mod tests {
+    use serde_json::json;
+    use todo_operator_core::live;
+
+    use super::*;
+
+    fn service(uid: &str, version: &str) -> (ChildKey, Live) {
+        let object = json!({"metadata": {
+            "name": "demo-api", "namespace": "todo", "uid": uid, "resourceVersion": version,
+            "labels": {"todo-operator.dev/app": "demo"},
+        }});
+        live::read(Kind::Service, &object).unwrap()
+    }
+
+    fn known(index: &Index) -> Option<Box<str>> {
+        let children = index.app(&AppKey::new("todo", "demo"));
+        let live = children.get(&ChildKey::new(Kind::Service, "todo", "demo-api"))?;
+        Some(live.resource_version.clone())
+    }
+
+    #[test]
+    fn answer_to_a_write_counts_before_its_watch_event() {
+        let index = Index::default();
+        let (key, live) = service("a", "5");
+        index.insert_applied(key, live);
+        assert_eq!(known(&index).as_deref(), Some("5"));
+        let (key, live) = service("a", "4");
+        assert_eq!(index.insert(key, live), None, "a late event");
+        assert_eq!(known(&index).as_deref(), Some("5"));
+    }
+
+    #[test]
+    fn answer_that_comes_after_the_deletion_does_not_bring_the_object_back() {
+        let index = Index::default();
+        let (key, live) = service("a", "5");
+        index.insert(key, live);
+        // Written at 6, deleted at 7; the answer to the write comes last.
+        let (key, live) = service("a", "7");
+        assert!(index.remove(&key, &live).is_some());
+        let (key, live) = service("a", "6");
+        index.insert_applied(key, live);
+        assert_eq!(known(&index), None);
+        // One that was made anew does count.
+        let (key, live) = service("b", "8");
+        index.insert_applied(key, live);
+        assert_eq!(known(&index).as_deref(), Some("8"));
+    }
 }

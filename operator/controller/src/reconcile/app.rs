@@ -435,7 +435,7 @@ async fn apply(write: &Write, context: &Context) -> Result<(), ApplyError> {
                 .get_or_create(&KindLabel { kind: kind.name() })
                 .inc();
             // At once, not when the watch brings it: the next decision must know.
-            context.index.insert(applied.key, applied.live);
+            context.index.insert_applied(applied.key, applied.live);
             Ok(())
         }
         Err(error) => {
@@ -477,7 +477,7 @@ async fn write_revision(
     };
     let child = release::revision(app, &data, number);
     let applied = context.applier.apply_child(&child).await?;
-    context.index.insert(applied.key, applied.live);
+    context.index.insert_applied(applied.key, applied.live);
     let version = data.release.version.as_deref().unwrap_or(&data.fingerprint);
     tracing::info!(revision = %child.key.name, "release {version} is proven healthy");
     context

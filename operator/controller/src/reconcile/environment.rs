@@ -135,7 +135,7 @@ async fn apply(child: &Child, live: &Children, context: &Context) -> Result<(), 
         .writes
         .get_or_create(&KindLabel { kind })
         .inc();
-    context.index.insert(applied.key, applied.live);
+    context.index.insert_applied(applied.key, applied.live);
     Ok(())
 }
 

@@ -142,7 +142,11 @@ impl Elector {
         let mut renewed = self.clock.now();
         loop {
             tokio::time::sleep(RENEW_PERIOD).await;
-            match self.renew().await {
+            // An answer that never comes is no renewal: whoever waits for the lease does not wait for it.
+            let renewal = tokio::time::timeout(RENEW_PERIOD, self.renew())
+                .await
+                .unwrap_or_else(|_| Err(no_answer()));
+            match renewal {
                 Ok(()) => renewed = self.clock.now(),
                 Err(error) => {
                     let age = self.clock.now().duration_since(renewed);
@@ -203,6 +207,11 @@ impl Elector {
             .patch(&self.name, &PatchParams::default(), &Patch::Merge(patch))
             .await
     }
+}
+
+fn no_answer() -> kube::Error {
+    let seconds = RENEW_PERIOD.as_secs();
+    kube::Error::Service(format!("the API server did not answer within {seconds} s").into())
 }
 
 fn is_conflict(error: &kube::Error) -> bool {

@@ -9,14 +9,17 @@
     reason = "helpers of tests fail as tests do, and no test file uses them all"
 )]
 
+pub mod proxy;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -221,6 +224,11 @@ impl Operator {
         self.join().await.unwrap();
     }
 
+    /// Waits until it ends by itself; why it did.
+    pub async fn ended(mut self) -> Result<(), Lost> {
+        self.join().await
+    }
+
     async fn join(&mut self) -> Result<(), Lost> {
         let thread = self.thread.take().unwrap();
         tokio::task::spawn_blocking(move || thread.join().unwrap())
@@ -246,6 +254,24 @@ impl Operator {
     pub fn drift_corrected(&self, kind: Kind) -> u64 {
         let label = todo_operator_controller::metrics::KindLabel { kind: kind.name() };
         self.metrics.drift_corrected.get_or_create(&label).get()
+    }
+}
+
+/// The machine's clock, which a test can put forward.
+#[derive(Debug, Default)]
+pub struct SteppedClock(AtomicI64);
+
+impl SteppedClock {
+    /// Puts it forward.
+    pub fn step(&self, by: Duration) {
+        self.0
+            .fetch_add(i64::try_from(by.as_secs()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for SteppedClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + SignedDuration::from_secs(self.0.load(Ordering::SeqCst))
     }
 }
 
@@ -478,9 +504,14 @@ pub async fn children(client: &Client, namespace: &str) -> BTreeMap<ChildKey, Va
     let lists = kinds.map(async |kind| {
         let list = api(client, &api_resource(kind), namespace)
             .list(&ours)
-            .await
-            .unwrap();
-        list.items.into_iter().map(move |item| {
+            .await;
+        let list = match list {
+            Ok(list) => list.items,
+            // A peer's kind, where the peer is not installed.
+            Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+            Err(error) => panic!("{error}"),
+        };
+        list.into_iter().map(move |item| {
             let name = item.metadata.name.clone().unwrap();
             (
                 ChildKey::new(kind, namespace, &name),

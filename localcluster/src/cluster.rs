@@ -172,6 +172,9 @@ impl Cluster {
         )?);
         crds::apply_crds(client, definition).await?;
         kwok::apply_stages(client, &stages).await?;
+        if self.config.peers.contains(&Peer::CloudNativePg) {
+            self.play_cloudnative_pg(client).await?;
+        }
         self.launch(Part::Kwok)?;
         let nodes: Api<KubeNode> = Api::all(client.clone());
         for (name, node) in kwok::nodes(count) {
@@ -181,15 +184,29 @@ impl Cluster {
                 .await
                 .map_err(Error::kube(format!("make the node {name}")))?;
         }
-        self.wait_ready(Part::Kwok).await?;
-        if self.config.peers.contains(&Peer::CloudNativePg) {
-            // Only once every kind is served: KWOK looks for a kind when it first sees a stage for it, and never again.
-            let kinds = ["clusters", "databases", "databaseroles"];
-            self.until("the CRDs of CloudNativePG", Part::Kwok, || async {
-                lists(client, "postgresql.cnpg.io/v1", &kinds).await
-            })
-            .await?;
-            kwok::apply_cloudnative_pg(client).await?;
+        self.wait_ready(Part::Kwok).await
+    }
+
+    /// Only once every kind has its schema: KWOK reads that when it first sees a stage, and never looks again. The API
+    /// server publishes schemas a little after it serves the kinds.
+    async fn play_cloudnative_pg(&self, client: &Client) -> Result<()> {
+        let kinds = ["clusters", "databases", "databaseroles"];
+        self.until("CloudNativePG's schemas", Part::ApiServer, || async {
+            publishes(client, "postgresql.cnpg.io/v1", &kinds).await
+        })
+        .await?;
+        kwok::apply_cloudnative_pg(client).await
+    }
+
+    /// Installs peers' CRDs into a cluster that started without them, and plays CloudNativePG if it is among them.
+    ///
+    /// # Errors
+    /// If the API server refuses one, or does not establish it in time.
+    pub async fn install_peers(&self, peers: &[Peer]) -> Result<()> {
+        let client = self.client()?;
+        crds::install(&client, &self.tools, peers, self.config.progress.as_ref()).await?;
+        if self.config.wants(Part::Kwok) && peers.contains(&Peer::CloudNativePg) {
+            self.play_cloudnative_pg(&client).await?;
         }
         Ok(())
     }
@@ -693,16 +710,23 @@ async fn serves(client: &Client, path: &str) -> bool {
     }
 }
 
-/// Whether the API server's discovery names these resources of a group and version.
-async fn lists(client: &Client, group_version: &str, resources: &[&str]) -> bool {
-    let Ok(served) = client.list_api_group_resources(group_version).await else {
+/// Whether the API server's published schema has these resources of a group and version.
+async fn publishes(client: &Client, group_version: &str, resources: &[&str]) -> bool {
+    let Some((group, version)) = group_version.split_once('/') else {
         return false;
     };
-    resources.iter().all(|wanted| {
-        served
-            .resources
-            .iter()
-            .any(|resource| resource.name == *wanted)
+    let Ok(request) =
+        Request::new(format!("/openapi/v3/apis/{group}")).get(version, &GetParams::default())
+    else {
+        return false;
+    };
+    let Ok(schema) = client.request_text(request).await else {
+        return false;
+    };
+    resources.iter().all(|resource| {
+        schema.contains(&format!(
+            "\"/apis/{group_version}/namespaces/{{namespace}}/{resource}/{{name}}\""
+        ))
     })
 }
 

@@ -23,6 +23,13 @@ pub fn root() -> Result<PathBuf> {
 pub fn cargo(root: &Path) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root);
+    // `cargo run` describes our package to us. Build scripts that watch these variables (ring's does) would run again
+    // each time that a person's cargo and ours take turns.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(describes_a_package) {
+            cargo.env_remove(name);
+        }
+    }
     if std::env::var_os("CI").is_some() && std::env::var_os("CARGO_TARGET_DIR").is_none() {
         cargo.env(
             "CARGO_TARGET_DIR",
@@ -30,4 +37,29 @@ pub fn cargo(root: &Path) -> Command {
         );
     }
     cargo
+}
+
+fn describes_a_package(variable: &str) -> bool {
+    [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_",
+        "CARGO_CRATE_",
+        "CARGO_PRIMARY_",
+    ]
+    .iter()
+    .any(|prefix| variable.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_a_person_are_kept() {
+        assert!(describes_a_package("CARGO_MANIFEST_DIR"));
+        assert!(!describes_a_package("CARGO_TARGET_DIR"));
+        assert!(!describes_a_package("CARGO_HOME"));
+        assert!(!describes_a_package("CARGO_BUILD_JOBS"));
+    }
 }

@@ -1,5 +1,7 @@
 //! Writes: server-side apply, deletion with preconditions, status.
 
+use std::sync::Arc;
+
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, ValidationDirective};
 use kube::core::{ApiResource, GroupVersionKind, Request, Resource as _};
@@ -9,6 +11,7 @@ use todo_operator_core::kind::Kind;
 use todo_operator_core::live::{self, Live};
 use todo_operator_core::names::FIELD_MANAGER;
 use todo_operator_core::plan::{Deletion, Write};
+use tokio::sync::Semaphore;
 
 /// A child as the API server has it after our write. Only [`Applier`] makes one.
 #[derive(Debug)]
@@ -94,16 +97,23 @@ pub fn api_resource(kind: Kind) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, name), plural)
 }
 
+/// Applies that are under way at once. More make an API server slower, not faster: its own work on each grows.
+const IN_FLIGHT: usize = 16;
+
 /// Writes children.
 #[derive(Clone)]
 pub struct Applier {
     client: Client,
+    in_flight: Arc<Semaphore>,
 }
 
 impl Applier {
     /// An applier that writes through `client`.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
+        }
     }
 
     /// Applies a child, forcing the fields that are ours.
@@ -121,10 +131,12 @@ impl Applier {
         let request = Request::new(resource_url(key.kind, &key.namespace))
             .patch(&key.name, &params, &Patch::Apply(&child.body))
             .map_err(kube::Error::BuildRequest);
+        let permit = self.in_flight.acquire().await;
         let answer: Result<Value, kube::Error> = match request {
             Ok(request) => self.client.request(request).await,
             Err(error) => Err(error),
         };
+        drop(permit);
         let object = answer.map_err(|source| ApplyError::Request {
             key: key.clone(),
             source,

@@ -16,6 +16,7 @@ use crate::apply::Applier;
 use crate::claims::Claims;
 use crate::index::{AppKey, Index};
 use crate::kafka::KafkaAdmin;
+use crate::kept::KeptApp;
 use crate::metrics::{KindLabel, Metrics};
 use crate::outside::{Clock, Jitter};
 use crate::topics::TopicCache;
@@ -29,7 +30,7 @@ pub struct Context {
     /// Every object that is watched.
     pub index: Arc<Index>,
     /// Every TodoApp.
-    pub apps: Store<TodoApp>,
+    pub apps: Store<KeptApp>,
     /// Every TodoEnvironment.
     pub environments: Store<TodoEnvironment>,
     /// Every TodoIntent.
@@ -69,7 +70,7 @@ pub struct Memory {
     pub failures: u32,
     /// Hash of everything that was rendered, when all of it was in place: a write for the same is drift.
     pub settled: Option<Digest128>,
-    /// The TodoApp as our own last write of its status returned it: the watch may lag behind.
+    /// The TodoApp as our own last write of its status returned it, until the watch has brought that.
     pub newest: Option<Arc<TodoApp>>,
 }
 

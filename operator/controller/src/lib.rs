@@ -5,6 +5,7 @@ pub mod claims;
 pub mod context;
 pub mod index;
 pub mod kafka;
+pub mod kept;
 pub mod leader;
 pub mod metrics;
 pub mod outside;

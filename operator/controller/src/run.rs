@@ -32,6 +32,7 @@ use crate::claims::Claims;
 use crate::context::{Context, Memories};
 use crate::index::{AppKey, Concern, Index};
 use crate::kafka::KafkaAdmin;
+use crate::kept::{KeptApp, keep, trim};
 use crate::leader::{Elector, Lost};
 use crate::metrics::{KindLabel, Metrics};
 use crate::outside::{Clock, Jitter};
@@ -72,7 +73,7 @@ type Queue<K> = UnboundedSender<ObjectRef<K>>;
 /// Where news goes.
 #[derive(Clone)]
 struct Queues {
-    apps: Queue<TodoApp>,
+    apps: Queue<KeptApp>,
     environments: Queue<TodoEnvironment>,
 }
 
@@ -83,7 +84,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Lost> {
     let client = outside.client;
-    let (apps, apps_writer) = store::<TodoApp>();
+    let (apps, apps_writer) = store::<KeptApp>();
     let (environments, environments_writer) = store::<TodoEnvironment>();
     let (intents, intents_writer) = store::<TodoIntent>();
     let (app_queue, app_requests) = unbounded();
@@ -250,7 +251,7 @@ fn children(context: &Arc<Context>, queues: &Queues) -> BoxStream<'static, ()> {
             News::Kinds => {
                 note_missing(&context);
                 for app in context.apps.state() {
-                    queues.app(&reconcile::app_key(&app));
+                    queues.app(&reconcile::app_key(app.as_ref()));
                 }
             }
         })
@@ -292,7 +293,7 @@ impl Queues {
             .iter()
             .filter(|app| app.namespace().as_deref() == Some(namespace))
         {
-            self.app(&reconcile::app_key(app));
+            self.app(&reconcile::app_key(app.as_ref()));
         }
         for environment in context
             .environments
@@ -312,7 +313,7 @@ where
 {
     watcher(Api::<K>::all(client.clone()), watcher::Config::default())
         .default_backoff()
-        .modify(|object| object.meta_mut().managed_fields = None)
+        .modify(trim)
         .filter_map(|event| {
             std::future::ready(
                 event
@@ -333,7 +334,7 @@ fn changed<K>(event: &watcher::Event<K>) -> Option<&K> {
 fn own_apps(
     context: &Arc<Context>,
     queues: &Queues,
-    mut writer: Writer<TodoApp>,
+    mut writer: Writer<KeptApp>,
 ) -> BoxStream<'static, ()> {
     let (context, queues) = (Arc::clone(context), queues.clone());
     own::<TodoApp>(&context.client)
@@ -344,10 +345,10 @@ fn own_apps(
                         .apps
                         .state()
                         .iter()
-                        .map(|app| reconcile::app_key(app))
+                        .map(|app| reconcile::app_key(app.as_ref()))
                         .collect()
                 });
-            writer.apply_watcher_event(&event);
+            writer.apply_watcher_event(&keep(&event));
             match &event {
                 watcher::Event::Init => {}
                 watcher::Event::Apply(app) | watcher::Event::InitApply(app) => {
@@ -364,7 +365,7 @@ fn own_apps(
                         .apps
                         .state()
                         .iter()
-                        .map(|app| reconcile::app_key(app))
+                        .map(|app| reconcile::app_key(app.as_ref()))
                         .collect();
                     for gone in before.unwrap_or_default().difference(&now) {
                         unclaim(&context, &queues, gone);
@@ -433,6 +434,14 @@ fn own_environments(
     let (context, queues) = (Arc::clone(context), queues.clone());
     own::<TodoEnvironment>(&context.client)
         .map(move |event| {
+            if let watcher::Event::Apply(environment) = &event
+                && only_status_changed(environment, &context.environments)
+            {
+                // Its status counts its applications: they must not be woken by it in turn.
+                queues.environment(&environment.name_any());
+                writer.apply_watcher_event(&event);
+                return;
+            }
             writer.apply_watcher_event(&event);
             let all = matches!(event, watcher::Event::InitDone);
             for app in context.apps.state() {
@@ -440,8 +449,10 @@ fn own_environments(
                     app.namespace().as_deref() == Some(&environment.spec.namespace)
                 };
                 if all || changed(&event).is_some_and(here) {
-                    claim(&context, &queues, &app);
-                    queues.app(&reconcile::app_key(&app));
+                    if let Ok(app) = app.parse() {
+                        claim(&context, &queues, &app);
+                    }
+                    queues.app(&reconcile::app_key(app.as_ref()));
                 }
             }
             // Each is judged beside the others.
@@ -450,6 +461,17 @@ fn own_environments(
             }
         })
         .boxed()
+}
+
+/// Whether an environment differs from what is known of it in its status at most: whatever else changes raises the
+/// generation.
+fn only_status_changed(environment: &TodoEnvironment, known: &Store<TodoEnvironment>) -> bool {
+    known
+        .get(&ObjectRef::from_obj(environment))
+        .is_some_and(|known| {
+            known.uid() == environment.uid()
+                && known.metadata.generation == environment.metadata.generation
+        })
 }
 
 fn own_intents(
@@ -471,7 +493,7 @@ fn own_intents(
                     .as_ref()
                     .is_none_or(|name| *name == app.name_any())
                 {
-                    queues.app(&reconcile::app_key(&app));
+                    queues.app(&reconcile::app_key(app.as_ref()));
                 }
             }
         })

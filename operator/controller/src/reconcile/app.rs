@@ -29,6 +29,7 @@ use crate::apply::ApplyError;
 use crate::context::Context;
 use crate::index::AppKey;
 use crate::kafka::{KafkaCluster, KafkaError};
+use crate::kept::KeptApp;
 use crate::metrics::{KindLabel, ReconcileLabels};
 use crate::topics;
 
@@ -62,9 +63,9 @@ impl Gathered {
 }
 
 /// Reconciles one TodoApp.
-pub async fn reconcile(stored: Arc<TodoApp>, context: Arc<Context>) -> Result<Action, Error> {
-    let key = app_key(&stored);
-    let app = newest(&stored, &context, &key);
+pub async fn reconcile(stored: Arc<KeptApp>, context: Arc<Context>) -> Result<Action, Error> {
+    let key = app_key(stored.as_ref());
+    let app = newest(&stored, &context, &key).map_err(Error::Memory)?;
     let started = context.now();
     let environments = environments_of(&context, &key);
     let environment = environments
@@ -101,15 +102,24 @@ pub async fn reconcile(stored: Arc<TodoApp>, context: Arc<Context>) -> Result<Ac
 
 /// The newest version that is known: the watch may lag behind our own last write of the status, and a rejection that is
 /// recorded there must not be overlooked.
-fn newest(stored: &Arc<TodoApp>, context: &Context, key: &AppKey) -> Arc<TodoApp> {
-    let version = |app: &TodoApp| {
-        app.resource_version()
-            .and_then(|version| version.parse::<u128>().ok())
-    };
+fn newest(
+    stored: &KeptApp,
+    context: &Context,
+    key: &AppKey,
+) -> Result<Arc<TodoApp>, serde_json::Error> {
+    let number = |version: Option<String>| version.and_then(|version| version.parse::<u128>().ok());
     match context.memory.get(key).newest {
-        Some(ours) if ours.uid() == stored.uid() && version(&ours) > version(stored) => ours,
-        _ => Arc::clone(stored),
+        Some(ours)
+            if ours.uid() == stored.uid()
+                && number(ours.resource_version()) > number(stored.resource_version()) =>
+        {
+            return Ok(ours);
+        }
+        // The watch has brought it.
+        Some(_) => context.memory.update(key, |memory| memory.newest = None),
+        None => {}
     }
+    stored.parse().map(Arc::new)
 }
 
 fn environments_of(context: &Context, key: &AppKey) -> Vec<Arc<TodoEnvironment>> {

@@ -236,18 +236,6 @@ fn apps(environment: &TodoEnvironment, context: &Context) -> String {
         .iter()
         .filter(|app| app.namespace().as_deref() == Some(&environment.spec.namespace))
         .collect();
-    let ready = here
-        .iter()
-        .filter(|app| {
-            app.status
-                .iter()
-                .flat_map(|status| &status.conditions)
-                .any(|condition| {
-                    condition.type_ == READY
-                        && condition.status == "True"
-                        && condition.observed_generation == app.metadata.generation
-                })
-        })
-        .count();
+    let ready = here.iter().filter(|app| app.is_ready()).count();
     format!("{ready}/{}", here.len())
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
-use todo_operator_api::{TodoApp, TodoEnvironment};
+use todo_operator_api::TodoEnvironment;
 
 use crate::apply::ApplyError;
 use crate::context::Context;
 use crate::index::AppKey;
 use crate::kafka::KafkaError;
+use crate::kept::KeptApp;
 use crate::metrics::ReconcileLabels;
 
 pub mod app;
@@ -42,6 +43,9 @@ pub enum Error {
     /// The status could not be written.
     #[error("cannot write the status: {0}")]
     Status(#[source] kube::Error),
+    /// What is kept of the TodoApp is not what was put there.
+    #[error("the TodoApp cannot be read from memory, which is a bug: {0}")]
+    Memory(#[source] serde_json::Error),
     /// Kafka refused, or could not be reached.
     #[error("topics: {0}")]
     Kafka(#[source] KafkaError),
@@ -74,7 +78,7 @@ pub fn backoff(failures: u32, jitter: f64) -> Duration {
 }
 
 /// Key of a TodoApp.
-pub fn app_key(app: &TodoApp) -> AppKey {
+pub fn app_key<K: ResourceExt>(app: &K) -> AppKey {
     AppKey::new(
         app.namespace().as_deref().unwrap_or_default(),
         &app.name_any(),
@@ -82,9 +86,9 @@ pub fn app_key(app: &TodoApp) -> AppKey {
 }
 
 /// What to do when a TodoApp's reconcile failed.
-pub fn app_failed(app: Arc<TodoApp>, error: &Error, context: Arc<Context>) -> Action {
+pub fn app_failed(app: Arc<KeptApp>, error: &Error, context: Arc<Context>) -> Action {
     let mut failures = 0;
-    context.memory.update(&app_key(&app), |memory| {
+    context.memory.update(&app_key(app.as_ref()), |memory| {
         memory.failures = memory.failures.saturating_add(1);
         memory.settled = None;
         failures = memory.failures;

@@ -90,7 +90,7 @@ struct Reached {
 enum Server {
     Local(Box<Cluster>),
     Context {
-        kubeconfig: Kubeconfig,
+        kubeconfig: Box<Kubeconfig>,
         name: String,
     },
 }
@@ -229,7 +229,7 @@ async fn existing(root: &Path, context: &str) -> Result<Reached> {
         },
         kubectl,
         server: Server::Context {
-            kubeconfig,
+            kubeconfig: Box::new(kubeconfig),
             name: context.to_owned(),
         },
     })

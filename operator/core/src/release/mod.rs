@@ -42,14 +42,22 @@ pub struct RevisionData {
 }
 
 impl RevisionData {
-    /// Name of the ControllerRevision: `<app>-<hash12 of the pod inputs>`.
+    /// Name of the ControllerRevision: `<app>-<hash12 of the content>`. Of all of it, because the API server lets nobody
+    /// change what a revision holds: the same pod inputs may come back under another version.
     pub fn name(&self, app: &str) -> String {
-        let hashes: BTreeMap<&str, String> = self
-            .components
-            .iter()
-            .map(|(name, inputs)| (name.as_str(), inputs.hash()))
-            .collect();
-        format!("{app}-{}", canonical::short(&hashes, 12))
+        format!("{app}-{}", canonical::short(self, 12))
+    }
+
+    /// Whether `good` keeps the same already. A version is a name for people and alone makes no new revision.
+    fn is_kept_by(&self, good: &RevisionSummary) -> bool {
+        *good.fingerprint == *self.fingerprint
+            && good.components.len() == self.components.len()
+            && self.components.iter().all(|(name, inputs)| {
+                let migration = inputs.migration.as_ref().map(|migration| migration.job.as_str());
+                component(good, name).is_some_and(|kept| {
+                    *kept.inputs == *inputs.hash() && kept.migration.as_deref() == migration
+                })
+            })
     }
 }
 
@@ -265,9 +273,8 @@ pub fn proven(
         release,
         components: wanted.clone(),
     };
-    let name = data.name(app.name);
     match last_good(children) {
-        Some((key, good)) if *key.name == *name && *good.fingerprint == *data.fingerprint => None,
+        Some((_, good)) if data.is_kept_by(good) => None,
         Some((_, good)) => Some((data, good.number + 1)),
         None => Some((data, 1)),
     }

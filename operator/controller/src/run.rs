@@ -434,15 +434,14 @@ fn own_environments(
     let (context, queues) = (Arc::clone(context), queues.clone());
     own::<TodoEnvironment>(&context.client)
         .map(move |event| {
-            if let watcher::Event::Apply(environment) = &event
-                && only_status_changed(environment, &context.environments)
-            {
+            let same = matches!(&event, watcher::Event::Apply(environment)
+                if only_status_changed(environment, &context.environments));
+            writer.apply_watcher_event(&event);
+            if same && let Some(environment) = changed(&event) {
                 // Its status counts its applications: they must not be woken by it in turn.
                 queues.environment(&environment.name_any());
-                writer.apply_watcher_event(&event);
                 return;
             }
-            writer.apply_watcher_event(&event);
             let all = matches!(event, watcher::Event::InitDone);
             for app in context.apps.state() {
                 let here = |environment: &TodoEnvironment| {

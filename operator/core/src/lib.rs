@@ -2,7 +2,7 @@
 //!
 //! No I/O, no clock, no randomness, no async, no client. A reconcile flows through the modules in this order:
 //! [`live`] reads objects into compact records, [`validate`] returns a [`validate::ValidApp`] or every problem at once,
-//! [`render`] turns it into children in [`waves`], [`plan`] compares them with what is there, and [`status`] says how
+//! [`render`] turns it into children in waves, [`plan`] compares them with what is there, and [`status`] says how
 //! it all stands.
 #![deny(missing_docs)]
 

@@ -14,6 +14,8 @@ use crate::topics::{self, LiveTopic, WantedTopic};
 use crate::validate::ValidApp;
 
 pub mod carry;
+#[cfg(test)]
+pub(crate) mod tests;
 
 /// Every live object of an application: its children, and what tells how they are.
 pub type Children = BTreeMap<ChildKey, Arc<Live>>;
@@ -127,7 +129,9 @@ pub fn plan(
             .into_iter()
             .filter(|job| {
                 let ran = good.is_some_and(|good| {
-                    good.components.iter().any(|c| c.migration.as_deref() == Some(&*job.key.name))
+                    good.components
+                        .iter()
+                        .any(|c| c.migration.as_deref() == Some(&*job.key.name))
                 });
                 !ran || observed.children.contains_key(&job.key)
             })
@@ -138,12 +142,15 @@ pub fn plan(
     let mut effective_inputs = BTreeMap::new();
     let mut effective = BTreeMap::new();
     for (name, inputs) in wanted {
-        let goes_back = decision.changed.contains(name)
-            && (decision.is_held_back() || barrier.is_some());
+        let goes_back =
+            decision.changed.contains(name) && (decision.is_held_back() || barrier.is_some());
         if !goes_back {
             effective.insert(name.clone(), Origin::Spec);
             effective_inputs.insert(name.clone(), inputs.clone());
-        } else if let Some(inputs) = observed.last_good.and_then(|good| good.components.get(name)) {
+        } else if let Some(inputs) = observed
+            .last_good
+            .and_then(|good| good.components.get(name))
+        {
             effective.insert(name.clone(), Origin::LastGood);
             effective_inputs.insert(name.clone(), inputs.clone());
         }
@@ -190,9 +197,14 @@ pub fn plan(
 /// ConfigMaps, Jobs and revisions that something still names.
 fn in_use(children: &Children) -> BTreeSet<ChildKey> {
     let mut used = BTreeSet::new();
-    let mut numbers: Vec<i64> = release::revisions(children).map(|(_, r)| r.number).collect();
+    let mut numbers: Vec<i64> = release::revisions(children)
+        .map(|(_, r)| r.number)
+        .collect();
     numbers.sort_unstable_by(|a, b| b.cmp(a));
-    let oldest_kept = numbers.get(release::REVISIONS_KEPT - 1).copied().unwrap_or(i64::MIN);
+    let oldest_kept = numbers
+        .get(release::REVISIONS_KEPT - 1)
+        .copied()
+        .unwrap_or(i64::MIN);
     for (key, live) in children {
         let config_map = |name: &str| ChildKey::new(Kind::ConfigMap, &key.namespace, name);
         match &live.detail {
@@ -231,15 +243,24 @@ fn first_closed(
     let mut waits_for = unready(storage, observed);
     waits_for.extend(unready_topics(wanted_topics, observed));
     if !waits_for.is_empty() {
-        return Some(Barrier { after: Wave::Storage, waits_for });
+        return Some(Barrier {
+            after: Wave::Storage,
+            waits_for,
+        });
     }
     let waits_for = unready(databases, observed);
     if !waits_for.is_empty() {
-        return Some(Barrier { after: Wave::Databases, waits_for });
+        return Some(Barrier {
+            after: Wave::Databases,
+            waits_for,
+        });
     }
     let waits_for = unready(migrations, observed);
     if !waits_for.is_empty() {
-        return Some(Barrier { after: Wave::Migrations, waits_for });
+        return Some(Barrier {
+            after: Wave::Migrations,
+            waits_for,
+        });
     }
     None
 }
@@ -250,16 +271,31 @@ pub fn unready(wanted: &[Child], observed: &Observed<'_>) -> Vec<(ChildKey, Caus
         .iter()
         .filter_map(|child| {
             let cause = match observed.children.get(&child.key) {
-                None => match child.key.kind.peer().filter(|_| observed.missing.contains(&child.key.kind)) {
-                    Some(peer) => Cause::new("PeerMissing", format!("{} is not installed: {}", peer.name, peer.install)),
+                None => match child
+                    .key
+                    .kind
+                    .peer()
+                    .filter(|_| observed.missing.contains(&child.key.kind))
+                {
+                    Some(peer) => Cause::new(
+                        "PeerMissing",
+                        format!("{} is not installed: {}", peer.name, peer.install),
+                    ),
                     None => Cause::new("Creating", format!("{} does not exist yet", child.key)),
                 },
-                Some(live) if child.key.kind == Kind::Cluster
-                    && live.health.is_ready()
-                    && !database::settled(live, observed.now) =>
+                Some(live)
+                    if child.key.kind == Kind::Cluster
+                        && live.health.is_ready()
+                        && !database::settled(live, observed.now) =>
                 {
                     // CloudNativePG's status names no generation: what it says right after our write may be old.
-                    Cause::new("Settling", format!("{} was just written: its status is trusted a moment later", child.key))
+                    Cause::new(
+                        "Settling",
+                        format!(
+                            "{} was just written: its status is trusted a moment later",
+                            child.key
+                        ),
+                    )
                 }
                 Some(live) => live.health.cause()?.clone(),
             };
@@ -286,7 +322,12 @@ pub fn unready_topics(wanted: &[WantedTopic], observed: &Observed<'_>) -> Vec<(C
                         topics::TopicAction::Refuse { problem, .. } => Some(problem),
                         _ => None,
                     })
-                    .unwrap_or_else(|| Cause::new("Creating", format!("topic {} is not as wanted yet", topic.physical_name)));
+                    .unwrap_or_else(|| {
+                        Cause::new(
+                            "Creating",
+                            format!("topic {} is not as wanted yet", topic.physical_name),
+                        )
+                    });
                 (key(topic), cause)
             })
             .collect(),
@@ -325,8 +366,12 @@ pub struct Deletion {
 /// Live children of the app that are no longer wanted.
 ///
 /// Ours by label *and* by owner; stateful ones, which nobody owns, only where `deletionPolicy` is `Delete`; nothing
-/// that belongs behind the closed barrier; nothing that something still names.
+/// that something still names; and nothing at all while a barrier is closed.
 pub fn orphans(app: &ValidApp<'_>, plan: &Plan, observed: &Observed<'_>) -> Vec<Deletion> {
+    if plan.barrier.is_some() {
+        // What is behind the barrier runs on, and so must the accounts and configuration that it needs.
+        return Vec::new();
+    }
     let wanted: BTreeSet<&ChildKey> = plan
         .waves
         .iter()
@@ -340,7 +385,6 @@ pub fn orphans(app: &ValidApp<'_>, plan: &Plan, observed: &Observed<'_>) -> Vec<
                 && !live.deleting
                 && !wanted.contains(key)
                 && !plan.protected.contains(key)
-                && plan.barrier.as_ref().is_none_or(|barrier| key.kind.wave() <= barrier.after)
                 && may_delete(app, key, live)
                 && !waits_for_successor(app, key, observed)
         })

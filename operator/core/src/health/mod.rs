@@ -151,7 +151,6 @@ mod tests {
     #[test]
     fn kinds_without_status_are_ready_once_they_exist() {
         for kind in [
-            Kind::Namespace,
             Kind::LimitRange,
             Kind::ServiceAccount,
             Kind::ConfigMap,
@@ -168,6 +167,19 @@ mod tests {
                 "{kind:?}"
             );
         }
+    }
+
+    #[test]
+    fn namespace_tells_its_age_and_whether_it_may_be_adopted() {
+        let object = json!({"metadata": {
+            "creationTimestamp": "1970-01-01T00:01:40Z",
+            "annotations": {names::ANNOTATION_ADOPT: "true"},
+        }});
+        let expected = Detail::Namespace {
+            adopt: true,
+            created: 100,
+        };
+        assert_eq!(read(Kind::Namespace, &object), (Health::Ready, expected));
     }
 
     #[test]

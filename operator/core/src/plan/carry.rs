@@ -27,8 +27,15 @@ pub fn write(app: &ValidApp<'_>, child: &Child, children: &Children) -> Option<W
         hold_scaler_during_canary(app, &mut child, children);
     }
     let Some(live) = live else {
-        return Some(Write { child, exists: false });
+        return Some(Write {
+            child,
+            exists: false,
+        });
     };
+    if child.key.kind == Kind::Job {
+        // Its template is immutable, and its name stands for image, arguments and attempt: what runs is what was meant.
+        return None;
+    }
     if live.deleting {
         // Applying now would only be undone; the deletion's watch event brings us back.
         return None;
@@ -54,7 +61,11 @@ pub fn write(app: &ValidApp<'_>, child: &Child, children: &Children) -> Option<W
             shared = scaled;
         }
         Detail::Service { hash: Some(hash) } => {
-            if let Some(selector) = child.body.pointer_mut("/spec/selector").and_then(Value::as_object_mut) {
+            if let Some(selector) = child
+                .body
+                .pointer_mut("/spec/selector")
+                .and_then(Value::as_object_mut)
+            {
                 selector.insert(ROLLOUTS_POD_TEMPLATE_HASH.to_owned(), json!(hash));
             }
             shared = true;
@@ -72,7 +83,10 @@ pub fn write(app: &ValidApp<'_>, child: &Child, children: &Children) -> Option<W
     if shared {
         precondition(&mut child.body, live);
     }
-    Some(Write { child, exists: true })
+    Some(Write {
+        child,
+        exists: true,
+    })
 }
 
 /// Whether somebody else moves the replicas: the spec says so, or a scaler that is being removed still lives.
@@ -83,11 +97,16 @@ fn scaled_by_others(app: &ValidApp<'_>, child: &Child, children: &Children) -> b
         .and_then(|name| app.components.get(name))
         .is_some_and(render::autoscaled);
     asked
-        || find(children, Kind::ScaledObject, &child.key.namespace, &child.key.name).is_some()
-        || children.iter().any(|(key, live)| {
-            key.kind == Kind::HorizontalPodAutoscaler
-                && matches!(&live.detail, Detail::Scaler { target, .. } if *target == child.key.name)
-        })
+        || find(
+            children,
+            Kind::ScaledObject,
+            &child.key.namespace,
+            &child.key.name,
+        )
+        .is_some() || children.iter().any(|(key, live)| {
+        key.kind == Kind::HorizontalPodAutoscaler
+            && matches!(&live.detail, Detail::Scaler { target, .. } if *target == child.key.name)
+    })
 }
 
 /// The replicas to send; `None` to leave the field out.
@@ -106,17 +125,28 @@ fn replicas(child: &Child, workload: &Workload, scaled: bool) -> Option<i64> {
 }
 
 fn hold_scaler_during_canary(app: &ValidApp<'_>, child: &mut Child, children: &Children) {
-    let Some(component) = child.component.clone() else { return };
+    let Some(component) = child.component.clone() else {
+        return;
+    };
     let is_worker = app
         .components
         .get(component.as_str())
         .is_some_and(|component| component.spec.kind == ComponentKind::Worker);
-    let in_flight = find(children, Kind::Rollout, &child.key.namespace, &child.key.name)
-        .is_some_and(|live| matches!(&live.detail, Detail::Workload(workload) if workload.in_flight));
+    let in_flight = find(
+        children,
+        Kind::Rollout,
+        &child.key.namespace,
+        &child.key.name,
+    )
+    .is_some_and(|live| matches!(&live.detail, Detail::Workload(workload) if workload.in_flight));
     if !(is_worker && in_flight) {
         return;
     }
-    if let Some(metadata) = child.body.get_mut("metadata").and_then(Value::as_object_mut) {
+    if let Some(metadata) = child
+        .body
+        .get_mut("metadata")
+        .and_then(Value::as_object_mut)
+    {
         let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
         for name in PAUSED {
             annotations[name] = json!("true");
@@ -127,18 +157,32 @@ fn hold_scaler_during_canary(app: &ValidApp<'_>, child: &mut Child, children: &C
 /// Writes the live weights into the back ends of the same names.
 fn carry_weights(body: &mut Value, weights: &[(Box<str>, i64)]) {
     let weighted = body.pointer("/spec/weighted/services").is_some();
-    let path = if weighted { "/spec/weighted/services" } else { "/spec/rules" };
-    let Some(items) = body.pointer_mut(path).and_then(Value::as_array_mut) else { return };
+    let path = if weighted {
+        "/spec/weighted/services"
+    } else {
+        "/spec/rules"
+    };
+    let Some(items) = body.pointer_mut(path).and_then(Value::as_array_mut) else {
+        return;
+    };
     let backends: Vec<&mut Value> = if weighted {
         items.iter_mut().collect()
     } else {
-        let refs = items.iter_mut().filter_map(|rule| rule.get_mut("backendRefs")?.as_array_mut());
+        let refs = items
+            .iter_mut()
+            .filter_map(|rule| rule.get_mut("backendRefs")?.as_array_mut());
         refs.flatten().collect()
     };
     for backend in backends {
-        let weight = backend.get("name").and_then(Value::as_str).and_then(|name| {
-            weights.iter().find(|(live, _)| **live == *name).map(|(_, weight)| *weight)
-        });
+        let weight = backend
+            .get("name")
+            .and_then(Value::as_str)
+            .and_then(|name| {
+                weights
+                    .iter()
+                    .find(|(live, _)| **live == *name)
+                    .map(|(_, weight)| *weight)
+            });
         if let (Some(weight), Some(backend)) = (weight, backend.as_object_mut()) {
             backend.insert("weight".to_owned(), json!(weight));
         }

@@ -22,6 +22,9 @@ use crate::plan::{Children, find};
 use crate::render::metadata;
 use crate::validate::{ValidApp, ValidComponent};
 
+#[cfg(test)]
+mod tests;
+
 /// Revisions that are kept.
 pub const REVISIONS_KEPT: usize = 10;
 /// Rejections that are kept.
@@ -53,7 +56,10 @@ impl RevisionData {
         *good.fingerprint == *self.fingerprint
             && good.components.len() == self.components.len()
             && self.components.iter().all(|(name, inputs)| {
-                let migration = inputs.migration.as_ref().map(|migration| migration.job.as_str());
+                let migration = inputs
+                    .migration
+                    .as_ref()
+                    .map(|migration| migration.job.as_str());
                 component(good, name).is_some_and(|kept| {
                     *kept.inputs == *inputs.hash() && kept.migration.as_deref() == migration
                 })
@@ -70,12 +76,14 @@ pub fn last_good<'a>(children: &'a Children) -> Option<(&'a ChildKey, &'a Revisi
 pub fn revisions<'a>(
     children: &'a Children,
 ) -> impl Iterator<Item = (&'a ChildKey, &'a RevisionSummary)> {
-    children.iter().filter_map(|(key, live)| match &live.detail {
-        Detail::Revision(summary) if key.kind == Kind::ControllerRevision && !live.deleting => {
-            Some((key, summary.as_ref()))
-        }
-        _ => None,
-    })
+    children
+        .iter()
+        .filter_map(|(key, live)| match &live.detail {
+            Detail::Revision(summary) if key.kind == Kind::ControllerRevision && !live.deleting => {
+                Some((key, summary.as_ref()))
+            }
+            _ => None,
+        })
 }
 
 /// What was decided about the release.
@@ -118,7 +126,10 @@ pub fn decide(
             continue;
         }
         decision.changed.insert(name.clone());
-        if rejected.iter().any(|rejection| matches(rejection, name, inputs, &hash, proven)) {
+        if rejected
+            .iter()
+            .any(|rejection| matches(rejection, name, inputs, &hash, proven))
+        {
             decision.quarantined.insert(name.clone());
         }
     }
@@ -126,7 +137,9 @@ pub fn decide(
         return decision;
     }
     for name in &decision.changed {
-        let Some(inputs) = wanted.get(name) else { continue };
+        let Some(inputs) = wanted.get(name) else {
+            continue;
+        };
         if let Some(cause) = failure(app, name, inputs, children) {
             decision.quarantined.insert(name.clone());
             decision.rejections.push(Rejection {
@@ -242,13 +255,21 @@ pub fn workload_live<'a>(
     children: &'a Children,
 ) -> Option<&'a Live> {
     let kind = workload_kind(app.components.get(component)?);
-    find(children, kind, app.namespace, &names::component(app.name, component))
-        .map(AsRef::as_ref)
+    find(
+        children,
+        kind,
+        app.namespace,
+        &names::component(app.name, component),
+    )
+    .map(AsRef::as_ref)
 }
 
 /// One component of a revision.
 pub fn component<'a>(revision: &'a RevisionSummary, name: &str) -> Option<&'a RevisionComponent> {
-    revision.components.iter().find(|component| *component.name == *name)
+    revision
+        .components
+        .iter()
+        .find(|component| *component.name == *name)
 }
 
 /// The revision to write once every component of the spec is proven healthy with the wanted pod inputs; `None` while
@@ -295,9 +316,8 @@ pub fn record(rejected: &[Rejection], new: &[Rejection]) -> Vec<Rejection> {
     let mut all: Vec<Rejection> = rejected
         .iter()
         .filter(|old| {
-            !new.iter().any(|new| {
-                new.component == old.component && new.inputs_hash == old.inputs_hash
-            })
+            !new.iter()
+                .any(|new| new.component == old.component && new.inputs_hash == old.inputs_hash)
         })
         .chain(new)
         .cloned()

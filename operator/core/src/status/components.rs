@@ -39,9 +39,14 @@ pub fn all(outcome: &Outcome<'_>) -> BTreeMap<String, ComponentStatus> {
 pub fn trouble(components: &BTreeMap<String, ComponentStatus>) -> Option<(Cause, bool)> {
     let cause = |name: &str, status: &ComponentStatus| {
         let message = status.message.as_deref().unwrap_or("not ready yet");
-        Cause::new(&format!("Component{}", status.state), format!("{name}: {message}"))
+        Cause::new(
+            &format!("Component{}", status.state),
+            format!("{name}: {message}"),
+        )
     };
-    let degraded = components.iter().find(|(_, status)| status.state == DEGRADED);
+    let degraded = components
+        .iter()
+        .find(|(_, status)| status.state == DEGRADED);
     if let Some((name, status)) = degraded {
         return Some((cause(name, status), true));
     }
@@ -108,7 +113,13 @@ fn waiting_for(outcome: &Outcome<'_>) -> String {
 }
 
 /// What the leaf objects say: a pod's problem, a mount that fails, a quota in the way, a failing measurement.
-fn leaf(children: &Children, namespace: &str, component: &str, workload_name: &str, workload: &Live) -> Option<String> {
+fn leaf(
+    children: &Children,
+    namespace: &str,
+    component: &str,
+    workload_name: &str,
+    workload: &Live,
+) -> Option<String> {
     let current = match &workload.detail {
         Detail::Workload(workload) => workload.current_hash.as_deref(),
         _ => None,
@@ -129,11 +140,17 @@ fn leaf(children: &Children, namespace: &str, component: &str, workload_name: &s
         .find(|(_, hash, problem)| problem.is_some() && is_new(*hash))
         .or_else(|| pods.iter().find(|(_, _, problem)| problem.is_some()));
     let mount = children.iter().find_map(|(key, live)| match &live.detail {
-        Detail::Event { about, reason, message, .. }
-            if key.kind == Kind::Event
-                && *key.namespace == *namespace
-                && &**reason == "FailedMount"
-                && pods.iter().any(|(pod, _, problem)| *pod.name == **about && problem.is_some()) =>
+        Detail::Event {
+            about,
+            reason,
+            message,
+            ..
+        } if key.kind == Kind::Event
+            && *key.namespace == *namespace
+            && &**reason == "FailedMount"
+            && pods
+                .iter()
+                .any(|(pod, _, problem)| *pod.name == **about && problem.is_some()) =>
         {
             Some(format!("Pod {about}: FailedMount: {message}"))
         }
@@ -153,7 +170,8 @@ fn leaf(children: &Children, namespace: &str, component: &str, workload_name: &s
             _ => None,
         });
     replica_set.or_else(|| {
-        let rejected = matches!(&workload.detail, Detail::Workload(workload) if is_rejected(workload));
+        let rejected =
+            matches!(&workload.detail, Detail::Workload(workload) if is_rejected(workload));
         rejected
             .then(|| release::failing_measurement(children, namespace, workload_name))
             .flatten()

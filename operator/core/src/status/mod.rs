@@ -23,6 +23,8 @@ use crate::validate::{Problem, ValidApp};
 
 pub mod components;
 pub mod reasons;
+#[cfg(test)]
+mod tests;
 
 /// Longest message of a condition, in characters; Kubernetes takes 32,768, a person far less.
 const MESSAGE_MAX: usize = 1_024;
@@ -66,7 +68,10 @@ pub fn status(outcome: &Outcome<'_>) -> Verdict {
     let fingerprint = canonical::fingerprint(&spec.release);
     let components = components::all(outcome);
     let total = components.len();
-    let ready = components.values().filter(|c| c.state == components::HEALTHY).count();
+    let ready = components
+        .values()
+        .filter(|c| c.state == components::HEALTHY)
+        .count();
     let reports = reports(outcome, &components);
     let verdict = first_trouble(&reports);
     let mut status = TodoAppStatus {
@@ -80,7 +85,11 @@ pub fn status(outcome: &Outcome<'_>) -> Verdict {
         databases: databases(outcome),
         topics: topics(outcome),
         rejected: outcome.rejected.to_vec(),
-        attempts: app.attempts.iter().map(|(name, n)| (name.clone(), *n)).collect(),
+        attempts: app
+            .attempts
+            .iter()
+            .map(|(name, n)| (name.clone(), *n))
+            .collect(),
         conditions: Vec::new(),
     };
     let mut conditions = Conditions::new(app.app, outcome.previous, outcome.now);
@@ -88,16 +97,26 @@ pub fn status(outcome: &Outcome<'_>) -> Verdict {
     for report in &reports {
         match &report.trouble {
             None => conditions.set(report.condition, true, report.good, ""),
-            Some(trouble) => conditions.set(report.condition, false, &trouble.cause.reason, &trouble.cause.message),
+            Some(trouble) => conditions.set(
+                report.condition,
+                false,
+                &trouble.cause.reason,
+                &trouble.cause.message,
+            ),
         }
     }
     let again_in = summarise(&mut conditions, verdict, app.ready_deadline);
     status.conditions = conditions.finish();
     let settling = outcome.plan.barrier.as_ref().is_some_and(|barrier| {
-        barrier.waits_for.iter().any(|(_, cause)| &*cause.reason == "Settling")
+        barrier
+            .waits_for
+            .iter()
+            .any(|(_, cause)| &*cause.reason == "Settling")
     });
     let again_in = if settling {
-        Some(SignedDuration::from_secs(crate::health::database::SETTLE_SECONDS))
+        Some(SignedDuration::from_secs(
+            crate::health::database::SETTLE_SECONDS,
+        ))
     } else {
         again_in
     };
@@ -105,9 +124,17 @@ pub fn status(outcome: &Outcome<'_>) -> Verdict {
 }
 
 /// The status of an application that cannot be rendered. What runs keeps running, and what was known of it stays.
-pub fn invalid(app: &TodoApp, environment: Option<&str>, problems: &[Problem], now: Timestamp) -> TodoAppStatus {
+pub fn invalid(
+    app: &TodoApp,
+    environment: Option<&str>,
+    problems: &[Problem],
+    now: Timestamp,
+) -> TodoAppStatus {
     let previous = app.status.clone().unwrap_or_default();
-    let reason = if problems.iter().all(|problem| problem.field == "metadata.namespace") {
+    let reason = if problems
+        .iter()
+        .all(|problem| problem.field == "metadata.namespace")
+    {
         reasons::NO_ENVIRONMENT
     } else {
         reasons::INVALID_SPEC
@@ -124,13 +151,18 @@ pub fn invalid(app: &TodoApp, environment: Option<&str>, problems: &[Problem], n
     conditions.set(DEGRADED, true, reason, &message);
     TodoAppStatus {
         observed_generation: app.metadata.generation,
-        environment: environment.map(str::to_owned).or(previous.environment.clone()),
+        environment: environment
+            .map(str::to_owned)
+            .or(previous.environment.clone()),
         version: app.spec.release.version.clone(),
         fingerprint: Some(canonical::fingerprint(&app.spec.release)),
-        effective_release: previous.effective_release.clone().map(|effective| EffectiveRelease {
-            reason: "Invalid".to_owned(),
-            ..effective
-        }),
+        effective_release: previous
+            .effective_release
+            .clone()
+            .map(|effective| EffectiveRelease {
+                reason: "Invalid".to_owned(),
+                ..effective
+            }),
         conditions: conditions.finish(),
         ..previous
     }
@@ -175,7 +207,10 @@ struct Trouble {
 
 impl Trouble {
     fn waiting(cause: Cause) -> Self {
-        Self { cause, degraded: false }
+        Self {
+            cause,
+            degraded: false,
+        }
     }
 }
 
@@ -184,7 +219,11 @@ fn reports(
     outcome: &Outcome<'_>,
     components: &BTreeMap<String, todo_operator_api::status::ComponentStatus>,
 ) -> Vec<Report> {
-    let report = |condition, good, trouble| Report { condition, good, trouble };
+    let report = |condition, good, trouble| Report {
+        condition,
+        good,
+        trouble,
+    };
     let wave = |waves: &[Wave]| -> Vec<&Child> {
         outcome
             .plan
@@ -197,19 +236,41 @@ fn reports(
     vec![
         report(APPLIED, reasons::APPLIED, not_applied(outcome)),
         report(RELEASED, reasons::EFFECTIVE, not_released(outcome)),
-        report(DATABASES_READY, reasons::READY, unready(outcome, &wave(&[Wave::Storage, Wave::Databases]), |key| {
-            key.kind != Kind::KafkaTopic
-        })),
-        report(TOPICS_READY, reasons::READY, topics_unready(outcome, &wave(&[Wave::Storage]))),
-        report(MIGRATED, reasons::COMPLETE, unready(outcome, &wave(&[Wave::Migrations]), |_| true)),
-        report(COMPONENTS_READY, reasons::READY, components::trouble(components).map(|(cause, degraded)| Trouble { cause, degraded })),
-        report(TRAFFIC_READY, reasons::READY, unready(outcome, &wave(&[Wave::Services, Wave::Traffic]), |_| true)),
+        report(
+            DATABASES_READY,
+            reasons::READY,
+            unready(outcome, &wave(&[Wave::Storage, Wave::Databases]), |key| {
+                key.kind != Kind::KafkaTopic
+            }),
+        ),
+        report(
+            TOPICS_READY,
+            reasons::READY,
+            topics_unready(outcome, &wave(&[Wave::Storage])),
+        ),
+        report(
+            MIGRATED,
+            reasons::COMPLETE,
+            unready(outcome, &wave(&[Wave::Migrations]), |_| true),
+        ),
+        report(
+            COMPONENTS_READY,
+            reasons::READY,
+            components::trouble(components).map(|(cause, degraded)| Trouble { cause, degraded }),
+        ),
+        report(
+            TRAFFIC_READY,
+            reasons::READY,
+            unready(outcome, &wave(&[Wave::Services, Wave::Traffic]), |_| true),
+        ),
     ]
 }
 
 fn first_trouble(reports: &[Report]) -> Option<&Trouble> {
     let troubles = || reports.iter().filter_map(|report| report.trouble.as_ref());
-    troubles().find(|trouble| trouble.degraded).or_else(|| troubles().next())
+    troubles()
+        .find(|trouble| trouble.degraded)
+        .or_else(|| troubles().next())
 }
 
 fn not_applied(outcome: &Outcome<'_>) -> Option<Trouble> {
@@ -228,7 +289,10 @@ fn not_applied(outcome: &Outcome<'_>) -> Option<Trouble> {
         .flat_map(|(_, children)| children)
         .find(|child| outcome.observed.missing.contains(&child.key.kind))?;
     let peer = child.key.kind.peer()?;
-    let message = format!("{} needs {}, which is not installed: {}", child.key, peer.name, peer.install);
+    let message = format!(
+        "{} needs {}, which is not installed: {}",
+        child.key, peer.name, peer.install
+    );
     Some(Trouble::waiting(Cause::new(reasons::PEER_MISSING, message)))
 }
 
@@ -259,20 +323,42 @@ fn not_released(outcome: &Outcome<'_>) -> Option<Trouble> {
     })
 }
 
-fn unready(outcome: &Outcome<'_>, children: &[&Child], counts: impl Fn(&ChildKey) -> bool) -> Option<Trouble> {
-    let children: Vec<Child> = children.iter().filter(|child| counts(&child.key)).map(|child| (*child).clone()).collect();
+fn unready(
+    outcome: &Outcome<'_>,
+    children: &[&Child],
+    counts: impl Fn(&ChildKey) -> bool,
+) -> Option<Trouble> {
+    let children: Vec<Child> = children
+        .iter()
+        .filter(|child| counts(&child.key))
+        .map(|child| (*child).clone())
+        .collect();
     let waits_for = plan::unready(&children, outcome.observed);
     worst(outcome, waits_for).or_else(|| {
         // Behind a closed barrier there is nothing to look at yet.
         let barrier = outcome.plan.barrier.as_ref()?;
-        let behind = children.is_empty() && barrier.waits_for.iter().any(|(key, _)| counts(key) && key.kind.wave() != barrier.after);
-        behind.then(|| Trouble::waiting(Cause::new(reasons::WAITING, "waits for what comes before it")))
+        let behind = children.is_empty()
+            && barrier
+                .waits_for
+                .iter()
+                .any(|(key, _)| counts(key) && key.kind.wave() != barrier.after);
+        behind.then(|| {
+            Trouble::waiting(Cause::new(
+                reasons::WAITING,
+                "waits for what comes before it",
+            ))
+        })
     })
 }
 
 fn topics_unready(outcome: &Outcome<'_>, storage: &[&Child]) -> Option<Trouble> {
     let strimzi = unready(outcome, storage, |key| key.kind == Kind::KafkaTopic);
-    strimzi.or_else(|| worst(outcome, plan::unready_topics(&outcome.plan.topics, outcome.observed)))
+    strimzi.or_else(|| {
+        worst(
+            outcome,
+            plan::unready_topics(&outcome.plan.topics, outcome.observed),
+        )
+    })
 }
 
 /// The cause that explains most: a degraded object before one that is on its way.
@@ -298,9 +384,18 @@ fn worst(outcome: &Outcome<'_>, waits_for: Vec<(ChildKey, Cause)>) -> Option<Tro
 }
 
 /// Sets `Ready`, `Progressing` and `Degraded`; returns when the deadline runs out.
-fn summarise(conditions: &mut Conditions<'_>, trouble: Option<&Trouble>, deadline_seconds: i64) -> Option<SignedDuration> {
+fn summarise(
+    conditions: &mut Conditions<'_>,
+    trouble: Option<&Trouble>,
+    deadline_seconds: i64,
+) -> Option<SignedDuration> {
     let Some(trouble) = trouble else {
-        conditions.set(READY, true, reasons::READY, "everything that the spec asks for is there and healthy");
+        conditions.set(
+            READY,
+            true,
+            reasons::READY,
+            "everything that the spec asks for is there and healthy",
+        );
         conditions.set(PROGRESSING, false, reasons::READY, "");
         conditions.set(DEGRADED, false, reasons::READY, "");
         return None;
@@ -329,7 +424,11 @@ fn summarise(conditions: &mut Conditions<'_>, trouble: Option<&Trouble>, deadlin
 
 fn effective_release(outcome: &Outcome<'_>, fingerprint: &str) -> Option<EffectiveRelease> {
     let good = release::last_good(outcome.observed.children);
-    let goes_back = outcome.plan.effective.values().any(|origin| *origin == Origin::LastGood)
+    let goes_back = outcome
+        .plan
+        .effective
+        .values()
+        .any(|origin| *origin == Origin::LastGood)
         || outcome.decision.is_held_back()
         || (outcome.plan.barrier.is_some() && !outcome.decision.changed.is_empty());
     if goes_back {
@@ -338,15 +437,27 @@ fn effective_release(outcome: &Outcome<'_>, fingerprint: &str) -> Option<Effecti
             fingerprint: good.fingerprint.to_string(),
             version: good.version.as_deref().map(str::to_owned),
             revision: Some(key.name.to_string()),
-            reason: if outcome.decision.is_held_back() { "Rejected" } else { "Barrier" }.to_owned(),
+            reason: if outcome.decision.is_held_back() {
+                "Rejected"
+            } else {
+                "Barrier"
+            }
+            .to_owned(),
         });
     }
-    let proven = good.filter(|(_, good)| *good.fingerprint == *fingerprint && outcome.decision.changed.is_empty());
+    let proven = good.filter(|(_, good)| {
+        *good.fingerprint == *fingerprint && outcome.decision.changed.is_empty()
+    });
     Some(EffectiveRelease {
         fingerprint: fingerprint.to_owned(),
         version: outcome.app.app.spec.release.version.clone(),
         revision: proven.map(|(key, _)| key.name.to_string()),
-        reason: if proven.is_some() { "Spec" } else { "RollingOut" }.to_owned(),
+        reason: if proven.is_some() {
+            "Spec"
+        } else {
+            "RollingOut"
+        }
+        .to_owned(),
     })
 }
 
@@ -365,12 +476,18 @@ fn databases(outcome: &Outcome<'_>) -> BTreeMap<String, ResourceStatus> {
         .iter()
         .filter(|child| matches!(child.key.kind, Kind::Cluster | Kind::Database))
         .map(|child| {
-            let cause = unready.iter().find(|(key, _)| *key == child.key).map(|(_, cause)| cause);
+            let cause = unready
+                .iter()
+                .find(|(key, _)| *key == child.key)
+                .map(|(_, cause)| cause);
             let status = ResourceStatus {
                 ready: cause.is_none(),
                 message: cause.map(|cause| cause.message.to_string()),
             };
-            (format!("{}/{}", child.key.kind.name(), child.key.name), status)
+            (
+                format!("{}/{}", child.key.kind.name(), child.key.name),
+                status,
+            )
         })
         .collect()
 }
@@ -382,9 +499,16 @@ fn topics(outcome: &Outcome<'_>) -> BTreeMap<String, TopicStatus> {
         .topics
         .iter()
         .map(|topic| {
-            let cause = unready.iter().find(|(key, _)| *key.name == *topic.physical_name);
-            let refused = cause.and_then(|(topic, _)| outcome.failed.iter().find(|(key, _)| key == topic));
-            let live = outcome.observed.topics.ok().and_then(|live| live.get(&topic.physical_name));
+            let cause = unready
+                .iter()
+                .find(|(key, _)| *key.name == *topic.physical_name);
+            let refused =
+                cause.and_then(|(topic, _)| outcome.failed.iter().find(|(key, _)| key == topic));
+            let live = outcome
+                .observed
+                .topics
+                .ok()
+                .and_then(|live| live.get(&topic.physical_name));
             let name = topic
                 .physical_name
                 .strip_prefix(outcome.app.namespace)
@@ -413,17 +537,27 @@ struct Conditions<'a> {
 
 impl<'a> Conditions<'a> {
     fn new(app: &TodoApp, previous: &'a TodoAppStatus, now: Timestamp) -> Self {
-        Self { generation: app.metadata.generation, previous, now, set: Vec::new() }
+        Self {
+            generation: app.metadata.generation,
+            previous,
+            now,
+            set: Vec::new(),
+        }
     }
 
     fn before(&self, kind: &str) -> Option<&'a Condition> {
-        self.previous.conditions.iter().find(|condition| condition.type_ == kind)
+        self.previous
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == kind)
     }
 
     /// Since when it has been on the way to this generation.
     fn progressing_since(&self) -> Option<Timestamp> {
         self.before(PROGRESSING)
-            .filter(|condition| condition.status == "True" && condition.observed_generation == self.generation)
+            .filter(|condition| {
+                condition.status == "True" && condition.observed_generation == self.generation
+            })
             .map(|condition| condition.last_transition_time.0)
     }
 
@@ -440,10 +574,14 @@ impl<'a> Conditions<'a> {
         let status = if status { "True" } else { "False" };
         let before = self.before(kind);
         // The way to a new generation begins anew, although the condition was True before.
-        let anew = kind == PROGRESSING && before.is_some_and(|before| before.observed_generation != self.generation);
+        let anew = kind == PROGRESSING
+            && before.is_some_and(|before| before.observed_generation != self.generation);
         let last_transition_time = before
             .filter(|before| before.status == status && !anew)
-            .map_or_else(|| Time(self.now), |before| before.last_transition_time.clone());
+            .map_or_else(
+                || Time(self.now),
+                |before| before.last_transition_time.clone(),
+            );
         self.set.push(Condition {
             type_: kind.to_owned(),
             status: status.to_owned(),

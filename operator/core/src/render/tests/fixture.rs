@@ -8,18 +8,18 @@ use todo_operator_api::{TodoApp, TodoEnvironment};
 use crate::validate::{ValidApp, ValidComponent};
 
 /// An application and its environment, as they are changed by merge patches.
-pub(super) struct Fixture {
-    pub(super) app: TodoApp,
-    pub(super) environment: TodoEnvironment,
+pub(crate) struct Fixture {
+    pub(crate) app: TodoApp,
+    pub(crate) environment: TodoEnvironment,
 }
 
 /// The demonstration application in production: Traefik, topics by the operator itself, one shared database cluster.
-pub(super) fn demo() -> Fixture {
+pub(crate) fn demo() -> Fixture {
     with("{}", "{}")
 }
 
 /// The same with changes, as YAML merge patches, to the application's and the environment's `spec`.
-pub(super) fn with(app: &str, environment: &str) -> Fixture {
+pub(crate) fn with(app: &str, environment: &str) -> Fixture {
     Fixture {
         app: patched(include_str!("demo.yaml"), app),
         environment: patched(include_str!("environment.yaml"), environment),
@@ -52,7 +52,7 @@ fn merge(target: &mut Value, patch: Value) {
 
 impl Fixture {
     /// The application as validation would hand it over.
-    pub(super) fn valid(&self) -> ValidApp<'_> {
+    pub(crate) fn valid(&self) -> ValidApp<'_> {
         let (spec, environment) = (&self.app.spec, &self.environment.spec);
         let defaults = environment.defaults.clone().unwrap_or_default();
         let runs = |stages: &[String]| stages.is_empty() || stages.contains(&environment.stage);

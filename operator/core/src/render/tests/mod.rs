@@ -1,5 +1,5 @@
 //! Whole applications as snapshots, and what must hold of any.
 
-mod fixture;
+pub(crate) mod fixture;
 mod properties;
 mod snapshots;

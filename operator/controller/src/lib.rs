@@ -1,6 +1,7 @@
 //! The operator as a library: everything outside comes in through [`run::Outside`].
 
 pub mod apply;
+pub mod arrival;
 pub mod claims;
 pub mod context;
 pub mod index;

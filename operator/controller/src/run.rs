@@ -311,9 +311,12 @@ fn own<K>(client: &Client) -> impl Stream<Item = watcher::Event<K>> + Send + 'st
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    watcher(Api::<K>::all(client.clone()), watcher::Config::default())
-        .default_backoff()
-        .modify(trim)
+    watcher(
+        Api::<K>::all(client.clone()),
+        watcher::Config::default().page_size(watch::PAGE),
+    )
+    .default_backoff()
+    .modify(trim)
         .filter_map(|event| {
             std::future::ready(
                 event

@@ -14,10 +14,13 @@ pub const REFRESH: SignedDuration = SignedDuration::from_secs(300);
 /// Topics by name; those asked for that do not exist are absent.
 pub type Topics = BTreeMap<String, LiveTopic>;
 
-/// Topics as they were last seen, by cluster and the names that were asked for.
+/// A cluster, and the names that were asked for.
+type Question = (KafkaCluster, Vec<String>);
+
+/// Topics as they were last seen.
 #[derive(Debug, Default)]
 pub struct TopicCache {
-    seen: Mutex<HashMap<(KafkaCluster, Vec<String>), (Timestamp, Topics)>>,
+    seen: Mutex<HashMap<Question, (Timestamp, Topics)>>,
 }
 
 impl TopicCache {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use kube::api::Api;
-use kube::core::DynamicObject;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, runtime};
 use todo_operator_core::child::ChildKey;
@@ -14,6 +13,7 @@ use todo_operator_core::live;
 use todo_operator_core::names::{FIELD_MANAGER, LABEL_MANAGED_BY};
 
 use crate::apply::api_resource;
+use crate::arrival::Arrival;
 use crate::index::{Concern, Index};
 
 /// What the watches have to say.
@@ -25,8 +25,12 @@ pub enum News {
     Kinds,
 }
 
+/// Objects in a page of a list.
+pub const PAGE: u32 = 100;
+
 fn config(kind: Kind) -> watcher::Config {
-    let config = watcher::Config::default();
+    // Small pages: they are all in memory at once, of every kind.
+    let config = watcher::Config::default().page_size(PAGE);
     match kind {
         // Namespaces are looked at before they are ours, and AnalysisRuns bear no labels of ours.
         Kind::Namespace | Kind::AnalysisRun => config,
@@ -41,7 +45,7 @@ pub fn watch(
     kind: Kind,
     index: Arc<Index>,
 ) -> impl Stream<Item = News> + Send + 'static {
-    let api: Api<DynamicObject> = Api::all_with(client, &api_resource(kind));
+    let api: Api<Arrival> = Api::all_with(client, &api_resource(kind));
     let mut listed: HashSet<ChildKey> = HashSet::new();
     watcher(api, config(kind))
         .backoff(runtime::watcher::DefaultBackoff::default())
@@ -53,12 +57,10 @@ fn take_in(
     kind: Kind,
     index: &Index,
     listed: &mut HashSet<ChildKey>,
-    event: Result<watcher::Event<DynamicObject>, watcher::Error>,
+    event: Result<watcher::Event<Arrival>, watcher::Error>,
 ) -> Vec<News> {
-    let read = |object: &DynamicObject| {
-        let object = serde_json::to_value(object).ok()?;
-        live::read(kind, &object)
-    };
+    // An object that is none cannot be told apart from one that is not there.
+    let read = |arrival: &Arrival| live::read(kind, &arrival.parse().ok()?);
     match event {
         Ok(watcher::Event::Init) => {
             listed.clear();

@@ -32,7 +32,13 @@ struct Crash {
 impl Crash {
     fn new(namespace: &str, at: usize, fate: Fate) -> Arc<Self> {
         let namespace = format!("/namespaces/{namespace}/");
-        Arc::new(Self { namespace, at, fate, writes: AtomicUsize::new(0), happened: AtomicBool::new(false) })
+        Arc::new(Self {
+            namespace,
+            at,
+            fate,
+            writes: AtomicUsize::new(0),
+            happened: AtomicBool::new(false),
+        })
     }
 
     fn fate(&self, request: &axum::http::Request<kube::client::Body>) -> Fate {
@@ -41,7 +47,8 @@ impl Crash {
         }
         let path = request.uri().path();
         // What is told in Events nobody builds upon.
-        if !proxy::is_write(request) || !path.contains(&self.namespace) || path.contains("/events") {
+        if !proxy::is_write(request) || !path.contains(&self.namespace) || path.contains("/events")
+        {
             return Fate::Sent;
         }
         if self.writes.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
@@ -68,8 +75,14 @@ async fn launch(cluster: &Cluster, crash: &Arc<Crash>) -> Operator {
 
 /// Takes the Lease of an operator that was killed, as time does.
 async fn forget_leader(client: &Client) {
-    let leases = api(client, &resource("coordination.k8s.io", "v1", "Lease"), support::OPERATOR);
-    let _ = leases.delete("todo-operator", &DeleteParams::default()).await;
+    let leases = api(
+        client,
+        &resource("coordination.k8s.io", "v1", "Lease"),
+        support::OPERATOR,
+    );
+    let _ = leases
+        .delete("todo-operator", &DeleteParams::default())
+        .await;
 }
 
 const SPEC: &str = "
@@ -141,10 +154,17 @@ async fn state(client: &Client, namespace: &str) -> BTreeMap<String, Value> {
             Kind::ControllerRevision => format!("ControllerRevision {}", child["revision"]),
             _ => key.to_string(),
         };
-        let content = if key.kind == Kind::Job { mask_job(content) } else { content };
+        let content = if key.kind == Kind::Job {
+            mask_job(content)
+        } else {
+            content
+        };
         let content = content.to_string().replace(namespace, "NAMESPACE");
         let content: Value = serde_json::from_str(&content).unwrap();
-        assert!(state.insert(name.clone(), content).is_none(), "{namespace}: two of {name}");
+        assert!(
+            state.insert(name.clone(), content).is_none(),
+            "{namespace}: two of {name}"
+        );
     }
     state
 }
@@ -152,7 +172,10 @@ async fn state(client: &Client, namespace: &str) -> BTreeMap<String, Value> {
 /// A Job without what the API server fills in from its UID.
 fn mask_job(mut job: Value) -> Value {
     job["spec"]["selector"] = Value::Null;
-    if let Some(labels) = job.pointer_mut("/spec/template/metadata/labels").and_then(Value::as_object_mut) {
+    if let Some(labels) = job
+        .pointer_mut("/spec/template/metadata/labels")
+        .and_then(Value::as_object_mut)
+    {
         labels.retain(|label, _| !label.contains("controller-uid"));
     }
     job["labels"] = Value::Null;
@@ -161,7 +184,13 @@ fn mask_job(mut job: Value) -> Value {
 
 /// Lets an operator crash at each write that applying `manifest` leads to, lost and unanswered, each time in the next of
 /// `namespaces`. Each operator also takes up what those before it left.
-async fn crash_at_each_write(cluster: &Cluster, client: &Client, writes: usize, manifest: impl Fn(&str) -> Value, prepare: bool) -> Vec<String> {
+async fn crash_at_each_write(
+    cluster: &Cluster,
+    client: &Client,
+    writes: usize,
+    manifest: impl Fn(&str) -> Value,
+    prepare: bool,
+) -> Vec<String> {
     let mut namespaces = Vec::new();
     for at in 1..=writes {
         for (fate, word) in [(Fate::Lost, "lost"), (Fate::Unanswered, "done")] {
@@ -174,15 +203,20 @@ async fn crash_at_each_write(cluster: &Cluster, client: &Client, writes: usize, 
             operator.until_leading().await;
             let manifest = manifest(&namespace);
             apply(client, &manifest).await;
-            until(&format!("write {at} in {namespace}, or the end"), async || {
-                if crash.happened.load(Ordering::SeqCst) {
-                    return Some(());
-                }
-                // How often a status is written depends on who is quicker.
-                let app = support::object(client, &support::apps(), &namespace, "shop").await?;
-                let ready = support::condition(&app, "Ready")?;
-                (ready["status"] == "True" && ready["observedGeneration"] == app["metadata"]["generation"]).then_some(())
-            })
+            until(
+                &format!("write {at} in {namespace}, or the end"),
+                async || {
+                    if crash.happened.load(Ordering::SeqCst) {
+                        return Some(());
+                    }
+                    // How often a status is written depends on who is quicker.
+                    let app = support::object(client, &support::apps(), &namespace, "shop").await?;
+                    let ready = support::condition(&app, "Ready")?;
+                    (ready["status"] == "True"
+                        && ready["observedGeneration"] == app["metadata"]["generation"])
+                        .then_some(())
+                },
+            )
             .await;
             operator.kill().await;
             forget_leader(client).await;
@@ -194,7 +228,9 @@ async fn crash_at_each_write(cluster: &Cluster, client: &Client, writes: usize, 
 
 #[tokio::test]
 async fn wherever_the_operator_crashes_the_next_one_ends_in_the_same_state() {
-    let config = Config::control_plane().controllers().node(Node::Kwok { count: 1 });
+    let config = Config::control_plane()
+        .controllers()
+        .node(Node::Kwok { count: 1 });
     let cluster = support::cluster(config).await;
     let client = cluster.client().unwrap();
 
@@ -204,12 +240,23 @@ async fn wherever_the_operator_crashes_the_next_one_ends_in_the_same_state() {
     let operator = launch(&cluster, &counting).await;
     apply(&client, &manifest("whole")).await;
     until_ready(&client, &manifest("whole")).await;
-    let created = (state(&client, "whole").await, counting.writes.swap(0, Ordering::SeqCst));
+    let created = (
+        state(&client, "whole").await,
+        counting.writes.swap(0, Ordering::SeqCst),
+    );
     apply(&client, &released("whole")).await;
     until_ready(&client, &released("whole")).await;
-    let changed = (state(&client, "whole").await, counting.writes.load(Ordering::SeqCst));
+    let changed = (
+        state(&client, "whole").await,
+        counting.writes.load(Ordering::SeqCst),
+    );
     operator.stop().await;
-    assert!(created.0.len() > 8 && created.1 > created.0.len(), "{} writes: {:?}", created.1, created.0.keys());
+    assert!(
+        created.0.len() > 8 && created.1 > created.0.len(),
+        "{} writes: {:?}",
+        created.1,
+        created.0.keys()
+    );
     assert_ne!(created.0, changed.0);
 
     let namespaces = crash_at_each_write(&cluster, &client, created.1, manifest, true).await;

@@ -36,14 +36,24 @@ async fn cluster() -> (MutexGuard<'static, Cluster>, Client) {
 async fn launch(cluster: &Cluster) -> (Operator, Arc<SteppedClock>) {
     let config = support::operator_config(cluster).await;
     let clock = Arc::new(SteppedClock::default());
-    let operator = Operator::launch(|| Client::try_from(config).unwrap(), support::kafka(), clock.clone());
-    until("it has listed everything", async || operator.is_ready().then_some(())).await;
+    let operator = Operator::launch(
+        || Client::try_from(config).unwrap(),
+        support::kafka(),
+        clock.clone(),
+    );
+    until("it has listed everything", async || {
+        operator.is_ready().then_some(())
+    })
+    .await;
     (operator, clock)
 }
 
 async fn lease(client: &Client) -> Value {
     let leases = resource("coordination.k8s.io", "v1", "Lease");
-    support::object(client, &leases, support::OPERATOR, "todo-operator").await.unwrap()["spec"].clone()
+    support::object(client, &leases, support::OPERATOR, "todo-operator")
+        .await
+        .unwrap()["spec"]
+        .clone()
 }
 
 /// Makes an application that becomes a Deployment; its manifest.
@@ -71,14 +81,33 @@ async fn until_image(client: &Client, namespace: &str, image: &str) {
 /// The resourceVersion of every child.
 async fn versions(client: &Client, namespace: &str) -> BTreeMap<ChildKey, Value> {
     let children = children(client, namespace).await;
-    children.into_iter().map(|(key, child)| (key, child["metadata"]["resourceVersion"].clone())).collect()
+    children
+        .into_iter()
+        .map(|(key, child)| (key, child["metadata"]["resourceVersion"].clone()))
+        .collect()
 }
 
 /// The next leader looks at everything and writes nothing of it; then it does what is asked of it.
-async fn goes_on(client: &Client, operator: &Operator, manifest: &mut Value, before: &BTreeMap<ChildKey, Value>) {
-    let namespace = manifest["metadata"]["namespace"].as_str().unwrap().to_owned();
-    until("the next leader has looked at the application", async || (operator.reconciles() > 0).then_some(())).await;
-    assert_eq!(versions(client, &namespace).await, *before, "nothing is done twice");
+async fn goes_on(
+    client: &Client,
+    operator: &Operator,
+    manifest: &mut Value,
+    before: &BTreeMap<ChildKey, Value>,
+) {
+    let namespace = manifest["metadata"]["namespace"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    until(
+        "the next leader has looked at the application",
+        async || (operator.reconciles() > 0).then_some(()),
+    )
+    .await;
+    assert_eq!(
+        versions(client, &namespace).await,
+        *before,
+        "nothing is done twice"
+    );
     manifest["spec"]["release"]["images"][0]["image"] = json!("registry.example/api:2");
     apply(client, manifest).await;
     until_image(client, &namespace, "registry.example/api:2").await;
@@ -92,7 +121,11 @@ async fn only_the_leader_writes_and_a_stop_hands_over_at_once() {
     let mut manifest = make(&client, "handover").await;
     assert!(first.reconciles() > 0);
     assert!(!second.is_leading());
-    assert_eq!(second.reconciles(), 0, "one that does not lead does nothing");
+    assert_eq!(
+        second.reconciles(),
+        0,
+        "one that does not lead does nothing"
+    );
     let held = lease(&client).await;
     until("the first is done", async || {
         let app = support::object(&client, &support::apps(), "handover", "shop").await?;
@@ -135,7 +168,10 @@ async fn when_the_leader_is_killed_the_next_one_leads_once_the_lease_has_run_out
     })
     .await;
     let now = lease(&client).await;
-    assert_eq!(now["leaseTransitions"].as_i64().unwrap(), held["leaseTransitions"].as_i64().unwrap() + 1);
+    assert_eq!(
+        now["leaseTransitions"].as_i64().unwrap(),
+        held["leaseTransitions"].as_i64().unwrap() + 1
+    );
     goes_on(&client, &second, &mut manifest, &before).await;
     second.stop().await;
 }
@@ -148,7 +184,11 @@ async fn a_leader_that_gets_no_answer_about_its_lease_ends() {
     let is_silent = Arc::clone(&silent);
     let fate = move |request: &axum::http::Request<kube::client::Body>| {
         let about_leases = request.uri().path().contains("/leases/");
-        if about_leases && is_silent.load(Ordering::SeqCst) { Fate::Lost } else { Fate::Sent }
+        if about_leases && is_silent.load(Ordering::SeqCst) {
+            Fate::Lost
+        } else {
+            Fate::Sent
+        }
     };
     let connect = move || proxy::client(Client::try_from(config).unwrap(), fate, || {});
     let operator = Operator::launch(connect, support::kafka(), Arc::new(SteppedClock::default()));

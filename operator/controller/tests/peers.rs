@@ -11,7 +11,9 @@ use todo_operator_controller::apply::api_resource;
 use todo_operator_core::child::ChildKey;
 use todo_operator_core::kind::Kind;
 
-use support::{Operator, api, app, apply, child, condition, environment, resource, until, until_ready};
+use support::{
+    Operator, api, app, apply, child, condition, environment, resource, until, until_ready,
+};
 
 /// Waits until the condition `Applied` names a peer that is missing; the TodoApp.
 async fn until_missing(client: &kube::Client, manifest: &Value, peer: &str) -> Value {
@@ -29,27 +31,43 @@ async fn until_missing(client: &kube::Client, manifest: &Value, peer: &str) -> V
 
 /// Deletes the CRDs of an API group.
 async fn remove_crds(client: &kube::Client, group: &str) {
-    let crds = api(client, &resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition"), "");
+    let crds = api(
+        client,
+        &resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
+        "",
+    );
     for crd in crds.list(&ListParams::default()).await.unwrap() {
         if crd.data["spec"]["group"] == group {
-            crds.delete(crd.metadata.name.as_deref().unwrap(), &DeleteParams::default()).await.unwrap();
+            crds.delete(
+                crd.metadata.name.as_deref().unwrap(),
+                &DeleteParams::default(),
+            )
+            .await
+            .unwrap();
         }
     }
     until(&format!("the kinds of {group} have gone"), async || {
         let left = crds.list(&ListParams::default()).await.unwrap();
-        left.iter().all(|crd| crd.data["spec"]["group"] != group).then_some(())
+        left.iter()
+            .all(|crd| crd.data["spec"]["group"] != group)
+            .then_some(())
     })
     .await;
 }
 
 async fn install(cluster: &Cluster, peer: Peer) {
     let client = cluster.client().unwrap();
-    localcluster::install_crds(&client, &Tools::new(Cache::from_env()), &[peer], &Silent).await.unwrap();
+    localcluster::install_crds(&client, &Tools::new(Cache::from_env()), &[peer], &Silent)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
-async fn a_missing_peer_is_named_with_the_command_that_installs_it_and_work_resumes_when_it_comes() {
-    let config = Config::control_plane().controllers().node(Node::Kwok { count: 1 });
+async fn a_missing_peer_is_named_with_the_command_that_installs_it_and_work_resumes_when_it_comes()
+{
+    let config = Config::control_plane()
+        .controllers()
+        .node(Node::Kwok { count: 1 });
     let cluster = support::cluster(config).await;
     let client = cluster.client().unwrap();
     let operator = Operator::start(&cluster).await;
@@ -76,15 +94,32 @@ release:
 
     // Absent from the start: said so, and everything else is there.
     let app = until_missing(&client, &manifest, "Traefik").await;
-    let message = condition(&app, "Applied").unwrap()["message"].as_str().unwrap().to_owned();
+    let message = condition(&app, "Applied").unwrap()["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let peer = Kind::IngressRoute.peer().unwrap();
-    assert!(message.contains("IngressRoute") && message.contains(peer.install), "{message}");
+    assert!(
+        message.contains("IngressRoute") && message.contains(peer.install),
+        "{message}"
+    );
     assert_eq!(condition(&app, "Ready").unwrap()["status"], "False");
     until("the other children are there and well", async || {
-        let web = child(&client, &ChildKey::new(Kind::Deployment, "peers", "shop-web")).await?;
-        let api = child(&client, &ChildKey::new(Kind::Deployment, "peers", "shop-api")).await?;
+        let web = child(
+            &client,
+            &ChildKey::new(Kind::Deployment, "peers", "shop-web"),
+        )
+        .await?;
+        let api = child(
+            &client,
+            &ChildKey::new(Kind::Deployment, "peers", "shop-api"),
+        )
+        .await?;
         let service = child(&client, &ChildKey::new(Kind::Service, "peers", "shop-web")).await?;
-        (web["status"]["availableReplicas"] == 1 && api["status"]["availableReplicas"] == 1 && service.is_object()).then_some(())
+        (web["status"]["availableReplicas"] == 1
+            && api["status"]["availableReplicas"] == 1
+            && service.is_object())
+        .then_some(())
     })
     .await;
     until_ready(&client, &plain).await;
@@ -92,7 +127,10 @@ release:
     // Late: nobody asks, and it comes right.
     install(&cluster, Peer::Traefik).await;
     until_ready(&client, &manifest).await;
-    let routes = api(&client, &api_resource(Kind::IngressRoute), "peers").list(&ListParams::default()).await.unwrap();
+    let routes = api(&client, &api_resource(Kind::IngressRoute), "peers")
+        .list(&ListParams::default())
+        .await
+        .unwrap();
     assert_eq!(routes.items.len(), 1);
 
     // Taken away under its feet, and brought back.
@@ -101,6 +139,10 @@ release:
     until_ready(&client, &plain).await;
     install(&cluster, Peer::Traefik).await;
     until_ready(&client, &manifest).await;
-    assert_eq!(operator.metrics.leader.get(), 1, "the same operator all along");
+    assert_eq!(
+        operator.metrics.leader.get(),
+        1,
+        "the same operator all along"
+    );
     operator.stop().await;
 }

@@ -56,7 +56,11 @@ impl Sampler {
             loop {
                 // The last look comes after the word to stop.
                 let last = stopped.load(Ordering::Relaxed);
-                samples.push(child(&client, &key).await.unwrap()["spec"]["replicas"].as_i64().unwrap());
+                samples.push(
+                    child(&client, &key).await.unwrap()["spec"]["replicas"]
+                        .as_i64()
+                        .unwrap(),
+                );
                 if last {
                     return samples;
                 }
@@ -77,18 +81,34 @@ impl Sampler {
 
 /// Whether the operator owns `spec.replicas` of an object.
 fn owns_replicas(object: &Value) -> bool {
-    object["metadata"]["managedFields"].as_array().unwrap().iter().any(|entry| {
-        entry["manager"] == FIELD_MANAGER
-            && entry["subresource"].is_null()
-            && !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null()
+    object["metadata"]["managedFields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|entry| {
+            entry["manager"] == FIELD_MANAGER
+                && entry["subresource"].is_null()
+                && !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null()
+        })
+}
+
+async fn until_workload(
+    client: &Client,
+    key: &ChildKey,
+    what: &str,
+    expected: impl Fn(&Value) -> bool,
+) -> Value {
+    until(&format!("{key}: {what}"), async || {
+        child(client, key).await.filter(&expected)
     })
+    .await
 }
 
-async fn until_workload(client: &Client, key: &ChildKey, what: &str, expected: impl Fn(&Value) -> bool) -> Value {
-    until(&format!("{key}: {what}"), async || child(client, key).await.filter(&expected)).await
-}
-
-async fn replicas_go_to_the_autoscaler_and_come_back_without_a_dip(namespace: &str, kind: Kind, rollout: &str) {
+async fn replicas_go_to_the_autoscaler_and_come_back_without_a_dip(
+    namespace: &str,
+    kind: Kind,
+    rollout: &str,
+) {
     let (cluster, client) = cluster().await;
     let client = &client;
     environment(client, namespace, "").await;
@@ -107,7 +127,9 @@ release:
     let key = ChildKey::new(kind, namespace, "shop-api");
     assert!(owns_replicas(&child(client, &key).await.unwrap()));
     let sampler = Sampler::start(client, &key);
-    let scaling = |manifest: &mut Value, scaling: Value| manifest["spec"]["components"]["api"]["scaling"] = scaling;
+    let scaling = |manifest: &mut Value, scaling: Value| {
+        manifest["spec"]["components"]["api"]["scaling"] = scaling
+    };
 
     // The autoscaler comes: nothing moves until it does.
     scaling(&mut manifest, json!({"min": 3, "max": 8, "cpu": 60}));
@@ -118,10 +140,19 @@ release:
     // The HPA moves them.
     scaling(&mut manifest, json!({"min": 5, "max": 8, "cpu": 60}));
     apply(client, &manifest).await;
-    until_workload(client, &key, "the HPA moves it to 5", |workload| workload["spec"]["replicas"] == 5).await;
+    until_workload(client, &key, "the HPA moves it to 5", |workload| {
+        workload["spec"]["replicas"] == 5
+    })
+    .await;
     until_ready(client, &manifest).await;
     // Ours until somebody else's: then it is given up, so that nothing of ours names a number.
-    until_workload(client, &key, "the operator lets go of its replicas", |workload| !owns_replicas(workload)).await;
+    until_workload(
+        client,
+        &key,
+        "the operator lets go of its replicas",
+        |workload| !owns_replicas(workload),
+    )
+    .await;
 
     // The operator writes to the workload for another reason, more than once.
     for value in ["one", "two"] {
@@ -145,14 +176,29 @@ release:
     let sampler = Sampler::start(client, &key);
     scaling(&mut manifest, json!({"min": 4}));
     apply(client, &manifest).await;
-    until_workload(client, &key, "the operator has its replicas again", |workload| {
-        owns_replicas(workload) && workload["spec"]["replicas"] == 4
-    })
+    until_workload(
+        client,
+        &key,
+        "the operator has its replicas again",
+        |workload| owns_replicas(workload) && workload["spec"]["replicas"] == 4,
+    )
     .await;
     until_ready(client, &manifest).await;
     until("the autoscaler has gone", async || {
-        let scaled = child(client, &ChildKey::new(Kind::ScaledObject, namespace, "shop-api")).await;
-        let hpa = child(client, &ChildKey::new(Kind::HorizontalPodAutoscaler, namespace, "keda-hpa-shop-api")).await;
+        let scaled = child(
+            client,
+            &ChildKey::new(Kind::ScaledObject, namespace, "shop-api"),
+        )
+        .await;
+        let hpa = child(
+            client,
+            &ChildKey::new(
+                Kind::HorizontalPodAutoscaler,
+                namespace,
+                "keda-hpa-shop-api",
+            ),
+        )
+        .await;
         (scaled.is_none() && hpa.is_none()).then_some(())
     })
     .await;
@@ -163,20 +209,28 @@ release:
 
 #[tokio::test]
 async fn replicas_of_a_deployment_go_to_the_autoscaler_and_come_back_without_a_dip() {
-    replicas_go_to_the_autoscaler_and_come_back_without_a_dip("deployment", Kind::Deployment, "{strategy: Rolling}").await;
+    replicas_go_to_the_autoscaler_and_come_back_without_a_dip(
+        "deployment",
+        Kind::Deployment,
+        "{strategy: Rolling}",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn replicas_of_a_rollout_go_to_the_autoscaler_and_come_back_without_a_dip() {
     let canary = "{strategy: Canary, steps: [50], stepPause: 1s}";
-    replicas_go_to_the_autoscaler_and_come_back_without_a_dip("rollout", Kind::Rollout, canary).await;
+    replicas_go_to_the_autoscaler_and_come_back_without_a_dip("rollout", Kind::Rollout, canary)
+        .await;
 }
 
 #[tokio::test]
 async fn the_scaler_of_a_worker_is_held_while_its_canary_is_under_way() {
     let (cluster, client) = cluster().await;
     let bootstrap = cluster.kafka_bootstrap().unwrap();
-    let messaging = format!("{{messaging: {{provider: Direct, bootstrapServers: '{bootstrap}'}}, defaults: {{topicReplicas: 1}}}}");
+    let messaging = format!(
+        "{{messaging: {{provider: Direct, bootstrapServers: '{bootstrap}'}}, defaults: {{topicReplicas: 1}}}}"
+    );
     environment(&client, "held", &messaging).await;
     let spec = r#"
 components:
@@ -196,22 +250,45 @@ release:
     let scaled = ChildKey::new(Kind::ScaledObject, "held", "shop-worker");
     let held = |scaled: &Value| {
         let annotations = &scaled["metadata"]["annotations"];
-        ["autoscaling.keda.sh/paused-scale-in", "autoscaling.keda.sh/paused-scale-out"].map(|name| annotations[name] == "true")
+        [
+            "autoscaling.keda.sh/paused-scale-in",
+            "autoscaling.keda.sh/paused-scale-out",
+        ]
+        .map(|name| annotations[name] == "true")
     };
-    assert_eq!(held(&child(&client, &scaled).await.unwrap()), [false, false]);
+    assert_eq!(
+        held(&child(&client, &scaled).await.unwrap()),
+        [false, false]
+    );
 
     manifest["spec"]["release"]["images"][0]["image"] = json!("registry.example/worker:2");
     apply(&client, &manifest).await;
     let rollout = ChildKey::new(Kind::Rollout, "held", "shop-worker");
-    until_workload(&client, &rollout, "it pauses", |rollout| rollout["status"]["phase"] == "Paused").await;
-    until_workload(&client, &scaled, "it is held", |scaled| held(scaled) == [true, true]).await;
-    let hpa = ChildKey::new(Kind::HorizontalPodAutoscaler, "held", "keda-hpa-shop-worker");
+    until_workload(&client, &rollout, "it pauses", |rollout| {
+        rollout["status"]["phase"] == "Paused"
+    })
+    .await;
+    until_workload(&client, &scaled, "it is held", |scaled| {
+        held(scaled) == [true, true]
+    })
+    .await;
+    let hpa = ChildKey::new(
+        Kind::HorizontalPodAutoscaler,
+        "held",
+        "keda-hpa-shop-worker",
+    );
     assert!(child(&client, &hpa).await.is_some(), "held, not taken away");
 
     // To the end, without the rest of the pause.
     manifest["spec"]["release"]["images"][0]["image"] = json!("registry.example/worker:1");
     apply(&client, &manifest).await;
-    until_workload(&client, &rollout, "it has ended", |rollout| rollout["status"]["phase"] == "Healthy").await;
-    until_workload(&client, &scaled, "it is free again", |scaled| held(scaled) == [false, false]).await;
+    until_workload(&client, &rollout, "it has ended", |rollout| {
+        rollout["status"]["phase"] == "Healthy"
+    })
+    .await;
+    until_workload(&client, &scaled, "it is free again", |scaled| {
+        held(scaled) == [false, false]
+    })
+    .await;
     until_ready(&client, &manifest).await;
 }

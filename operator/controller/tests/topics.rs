@@ -20,7 +20,10 @@ use todo_operator_core::kind::Kind;
 use todo_operator_core::topics::{LiveTopic, WantedTopic};
 use tokio::sync::{OnceCell, RwLock};
 
-use support::{Operator, SteppedClock, api, app, apply, child, condition, environment, merge, until, until_ready};
+use support::{
+    Operator, SteppedClock, api, app, apply, child, condition, environment, merge, until,
+    until_ready,
+};
 
 const USER: &str = "admin";
 const PASSWORD: &str = "right-password";
@@ -42,17 +45,30 @@ async fn stage() -> (&'static Stage, Client) {
 }
 
 async fn begin() -> Stage {
-    let sasl = Some(KafkaUser { name: USER.to_owned(), password: PASSWORD.to_owned() });
+    let sasl = Some(KafkaUser {
+        name: USER.to_owned(),
+        password: PASSWORD.to_owned(),
+    });
     let config = Config::control_plane()
         .controllers()
         .node(Node::Kwok { count: 1 })
-        .kafka(Kafka { sasl, ..Kafka::default() });
+        .kafka(Kafka {
+            sasl,
+            ..Kafka::default()
+        });
     let cluster = support::cluster(config).await;
     let credentials = tempfile::tempdir().unwrap();
-    let kafka = RdKafkaAdmin::new(credentials.path().to_owned()).with_request_timeout(Duration::from_secs(3));
+    let kafka = RdKafkaAdmin::new(credentials.path().to_owned())
+        .with_request_timeout(Duration::from_secs(3));
     let clock = Arc::new(SteppedClock::default());
     let operator = Operator::start_with(&cluster, Arc::new(kafka), clock.clone()).await;
-    Stage { cluster, clock, _operator: operator, credentials, broker: RwLock::default() }
+    Stage {
+        cluster,
+        clock,
+        _operator: operator,
+        credentials,
+        broker: RwLock::default(),
+    }
 }
 
 impl Stage {
@@ -103,8 +119,15 @@ impl Stage {
 }
 
 fn live(partitions: i32, config: &[(&str, &str)]) -> LiveTopic {
-    let config = config.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
-    LiveTopic { partitions, replicas: 1, config }
+    let config = config
+        .iter()
+        .map(|(key, value)| (key.to_string(), value.to_string()))
+        .collect();
+    LiveTopic {
+        partitions,
+        replicas: 1,
+        config,
+    }
 }
 
 /// An application with a worker that reads `orders`, a topic of this specification.
@@ -120,24 +143,38 @@ release: {{images: [{{component: worker, image: 'registry.example/worker:1'}}]}}
 }
 
 /// Waits until a condition has this status and a message with this in it; the TodoApp.
-async fn until_says(client: &Client, manifest: &Value, kind: &str, reason: &str, part: &str) -> Value {
+async fn until_says(
+    client: &Client,
+    manifest: &Value,
+    kind: &str,
+    reason: &str,
+    part: &str,
+) -> Value {
     let namespace = manifest["metadata"]["namespace"].as_str().unwrap();
-    until(&format!("{namespace}: {kind} is {reason}: {part}"), async || {
-        let app = support::object(client, &support::apps(), namespace, "shop").await?;
-        let condition = condition(&app, kind)?;
-        let says = condition["reason"] == reason
-            && condition["message"].as_str()?.contains(part)
-            && condition["observedGeneration"] == app["metadata"]["generation"];
-        says.then_some(app)
-    })
+    until(
+        &format!("{namespace}: {kind} is {reason}: {part}"),
+        async || {
+            let app = support::object(client, &support::apps(), namespace, "shop").await?;
+            let condition = condition(&app, kind)?;
+            let says = condition["reason"] == reason
+                && condition["message"].as_str()?.contains(part)
+                && condition["observedGeneration"] == app["metadata"]["generation"];
+            says.then_some(app)
+        },
+    )
     .await
 }
 
 async fn worker(client: &Client, namespace: &str) -> Option<Value> {
-    child(client, &ChildKey::new(Kind::Deployment, namespace, "shop-worker")).await
+    child(
+        client,
+        &ChildKey::new(Kind::Deployment, namespace, "shop-worker"),
+    )
+    .await
 }
 
-const DEAD_LETTERS: &[(&str, &str)] = &[("cleanup.policy", "delete"), ("retention.ms", "2592000000")];
+const DEAD_LETTERS: &[(&str, &str)] =
+    &[("cleanup.policy", "delete"), ("retention.ms", "2592000000")];
 
 #[tokio::test]
 async fn topics_are_made_as_asked_changed_and_changed_back_and_never_shrunk_or_deleted() {
@@ -147,15 +184,25 @@ async fn topics_are_made_as_asked_changed_and_changed_back_and_never_shrunk_or_d
     let mut manifest = shop("direct", "{partitions: 3, config: {retention.ms: '60000'}}");
     apply(&client, &manifest).await;
     let ready = until_ready(&client, &manifest).await;
-    stage.until_topic("direct.orders", live(3, &[("retention.ms", "60000")])).await;
-    stage.until_topic("direct.worker.dlq", live(1, DEAD_LETTERS)).await;
+    stage
+        .until_topic("direct.orders", live(3, &[("retention.ms", "60000")]))
+        .await;
+    stage
+        .until_topic("direct.worker.dlq", live(1, DEAD_LETTERS))
+        .await;
     let orders = json!({"physicalName": "direct.orders", "partitions": 3, "ready": true});
     assert_eq!(ready["status"]["topics"]["orders"], orders);
     assert_eq!(ready["status"]["topics"]["worker.dlq"]["partitions"], 1);
 
     for (config, expected) in [
-        (json!({"retention.ms": "120000", "cleanup.policy": "compact"}), &[("retention.ms", "120000"), ("cleanup.policy", "compact")][..]),
-        (json!({"retention.ms": "60000"}), &[("retention.ms", "60000")]),
+        (
+            json!({"retention.ms": "120000", "cleanup.policy": "compact"}),
+            &[("retention.ms", "120000"), ("cleanup.policy", "compact")][..],
+        ),
+        (
+            json!({"retention.ms": "60000"}),
+            &[("retention.ms", "60000")],
+        ),
     ] {
         manifest["spec"]["messaging"]["topics"]["orders"]["config"] = config;
         apply(&client, &manifest).await;
@@ -166,24 +213,42 @@ async fn topics_are_made_as_asked_changed_and_changed_back_and_never_shrunk_or_d
     // Growth needs a word, at admission already.
     manifest["spec"]["messaging"]["topics"]["orders"]["partitions"] = json!(5);
     let refusal = support::try_apply(&client, &manifest).await.unwrap_err();
-    assert!(refusal.contains("set allowPartitionGrowth: true"), "{refusal}");
+    assert!(
+        refusal.contains("set allowPartitionGrowth: true"),
+        "{refusal}"
+    );
     manifest["spec"]["messaging"]["topics"]["orders"]["allowPartitionGrowth"] = json!(true);
     apply(&client, &manifest).await;
-    stage.until_topic("direct.orders", live(5, &[("retention.ms", "60000")])).await;
+    stage
+        .until_topic("direct.orders", live(5, &[("retention.ms", "60000")]))
+        .await;
     until_ready(&client, &manifest).await;
 
     // Out of the spec is not out of Kafka.
-    merge(&mut manifest["spec"], json!({"components": {"worker": {"consumes": null}}, "messaging": null}));
+    merge(
+        &mut manifest["spec"],
+        json!({"components": {"worker": {"consumes": null}}, "messaging": null}),
+    );
     apply(&client, &manifest).await;
     let ready = until_ready(&client, &manifest).await;
     assert_eq!(ready["status"]["topics"], Value::Null);
-    api(&client, &support::apps(), "direct").delete("shop", &DeleteParams::default()).await.unwrap();
+    api(&client, &support::apps(), "direct")
+        .delete("shop", &DeleteParams::default())
+        .await
+        .unwrap();
     until("the application has gone", async || {
-        support::object(&client, &support::apps(), "direct", "shop").await.is_none().then_some(())
+        support::object(&client, &support::apps(), "direct", "shop")
+            .await
+            .is_none()
+            .then_some(())
     })
     .await;
-    stage.until_topic("direct.orders", live(5, &[("retention.ms", "60000")])).await;
-    stage.until_topic("direct.worker.dlq", live(1, DEAD_LETTERS)).await;
+    stage
+        .until_topic("direct.orders", live(5, &[("retention.ms", "60000")]))
+        .await;
+    stage
+        .until_topic("direct.worker.dlq", live(1, DEAD_LETTERS))
+        .await;
 }
 
 #[tokio::test]
@@ -206,7 +271,10 @@ async fn a_topic_that_was_there_is_neither_shrunk_nor_grown_unasked_and_the_work
         })
         .await;
         assert_eq!(condition(&app, "Ready").unwrap()["status"], "False");
-        assert!(worker(&client, namespace).await.is_none(), "no worker before its topic is as asked");
+        assert!(
+            worker(&client, namespace).await.is_none(),
+            "no worker before its topic is as asked"
+        );
         stage.until_topic(&name, live(there, &[])).await;
 
         // A person decides; it comes right by itself.
@@ -226,11 +294,27 @@ async fn a_topic_that_kafka_refuses_is_named_and_holds_back_no_other() {
     stage.environment(&client, "refused").await;
     let mut manifest = shop("refused", "{partitions: 1, replicas: 3}");
     apply(&client, &manifest).await;
-    let app = until_says(&client, &manifest, "Applied", "ApplyFailed", "ask for at most as many replicas as there are brokers").await;
-    assert!(condition(&app, "Ready").unwrap()["message"].as_str().unwrap().contains("refused.orders"));
-    let message = app["status"]["topics"]["orders"]["message"].as_str().unwrap();
+    let app = until_says(
+        &client,
+        &manifest,
+        "Applied",
+        "ApplyFailed",
+        "ask for at most as many replicas as there are brokers",
+    )
+    .await;
+    assert!(
+        condition(&app, "Ready").unwrap()["message"]
+            .as_str()
+            .unwrap()
+            .contains("refused.orders")
+    );
+    let message = app["status"]["topics"]["orders"]["message"]
+        .as_str()
+        .unwrap();
     assert!(message.contains("3 replicas"), "{message}");
-    stage.until_topic("refused.worker.dlq", live(1, DEAD_LETTERS)).await;
+    stage
+        .until_topic("refused.worker.dlq", live(1, DEAD_LETTERS))
+        .await;
     assert!(worker(&client, "refused").await.is_none());
     manifest["spec"]["messaging"]["topics"]["orders"]["replicas"] = json!(1);
     apply(&client, &manifest).await;
@@ -255,7 +339,14 @@ async fn a_broker_with_tls_and_a_password_is_reached_with_the_credential_that_is
     environment(&client, "secured", &spec.to_string()).await;
     let manifest = shop("secured", "{partitions: 2}");
     apply(&client, &manifest).await;
-    until_says(&client, &manifest, "TopicsReady", "KafkaUnreachable", "credential 'main'").await;
+    until_says(
+        &client,
+        &manifest,
+        "TopicsReady",
+        "KafkaUnreachable",
+        "credential 'main'",
+    )
+    .await;
     assert!(worker(&client, "secured").await.is_none());
 
     let main = stage.credentials.path().join("main");
@@ -266,7 +357,14 @@ async fn a_broker_with_tls_and_a_password_is_reached_with_the_credential_that_is
         std::fs::write(directory.join("password"), password).unwrap();
     };
     write(&main, "wrong-password");
-    until_says(&client, &manifest, "TopicsReady", "KafkaUnreachable", "does not accept the operator's credential").await;
+    until_says(
+        &client,
+        &manifest,
+        "TopicsReady",
+        "KafkaUnreachable",
+        "does not accept the operator's credential",
+    )
+    .await;
     write(&main, PASSWORD);
     until_ready(&client, &manifest).await;
     stage.until_topic("secured.orders", live(2, &[])).await;
@@ -280,20 +378,40 @@ async fn a_broker_that_is_down_is_said_and_work_resumes_when_it_is_back_and_drif
     stage.cluster.stop_part(Part::Kafka).unwrap();
     let manifest = shop("outage", "{partitions: 3, config: {retention.ms: '60000'}}");
     apply(&client, &manifest).await;
-    let app = until_says(&client, &manifest, "TopicsReady", "KafkaUnreachable", &stage.cluster.kafka_bootstrap().unwrap()).await;
+    let app = until_says(
+        &client,
+        &manifest,
+        "TopicsReady",
+        "KafkaUnreachable",
+        &stage.cluster.kafka_bootstrap().unwrap(),
+    )
+    .await;
     assert_eq!(condition(&app, "Ready").unwrap()["status"], "False");
     assert_eq!(app["status"]["topics"]["orders"]["ready"], false);
-    assert!(worker(&client, "outage").await.is_none(), "no worker before its topic");
+    assert!(
+        worker(&client, "outage").await.is_none(),
+        "no worker before its topic"
+    );
     stage.cluster.restart_part(Part::Kafka).await.unwrap();
     until_ready(&client, &manifest).await;
-    stage.until_topic("outage.orders", live(3, &[("retention.ms", "60000")])).await;
+    stage
+        .until_topic("outage.orders", live(3, &[("retention.ms", "60000")]))
+        .await;
 
     // Nobody watches Kafka: what somebody changed there is seen at the next look, some minutes later.
     let (kafka, cluster) = stage.kafka();
-    kafka.configure(&cluster, "outage.orders", &BTreeMap::new()).await.unwrap();
+    kafka
+        .configure(&cluster, "outage.orders", &BTreeMap::new())
+        .await
+        .unwrap();
     stage.until_topic("outage.orders", live(3, &[])).await;
     stage.clock.step(Duration::from_secs(600));
     let touched = json!({"metadata": {"annotations": {"example.com/touched": "once"}}});
-    api(&client, &support::apps(), "outage").patch("shop", &PatchParams::default(), &Patch::Merge(touched)).await.unwrap();
-    stage.until_topic("outage.orders", live(3, &[("retention.ms", "60000")])).await;
+    api(&client, &support::apps(), "outage")
+        .patch("shop", &PatchParams::default(), &Patch::Merge(touched))
+        .await
+        .unwrap();
+    stage
+        .until_topic("outage.orders", live(3, &[("retention.ms", "60000")]))
+        .await;
 }

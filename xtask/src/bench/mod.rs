@@ -15,7 +15,9 @@ mod report;
 mod restart;
 mod stage;
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,6 +39,9 @@ pub struct Args {
     /// `memory`: run all controllers and a node, so that pods are in memory too.
     #[arg(long)]
     pub controllers: bool,
+    /// Measure this binary of the operator, built with symbols for a profiler perhaps, instead of the release build.
+    #[arg(long, value_name = "PATH")]
+    pub operator: Option<PathBuf>,
     /// `idle`: how long writes are counted.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub minutes: u64,
@@ -74,7 +79,12 @@ pub fn run(args: &Args) -> Result<()> {
         prerequisites::ensure(true)?;
         return release::continue_in(&root);
     }
-    let executable = release::operator(&root)?;
+    let executable = match &args.operator {
+        Some(operator) => operator
+            .canonicalize()
+            .with_context(|| format!("cannot find {}", operator.display()))?,
+        None => release::operator(&root)?,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -11,7 +11,9 @@ use todo_operator_core::kind::Kind;
 use todo_operator_core::names::LABEL_COMPONENT;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::support::{self, Operator, api, app, apply, child, environment, resource, until, until_ready};
+use crate::support::{
+    self, Operator, api, app, apply, child, environment, resource, until, until_ready,
+};
 
 /// The cluster, and the operator on it.
 pub struct Stage {
@@ -68,14 +70,17 @@ async fn begin() -> Stage {
 /// Teaches KWOK what the tags `broken` and `slow` mean.
 async fn play_troubles(client: &Client) {
     let stages = api(client, &resource("kwok.x-k8s.io", "v1alpha1", "Stage"), "");
-    let tagged = |tag: &str, operator: &str| {
-        json!({"key": format!(".spec.containers.[].image | select(endswith(\":{tag}\"))"), "operator": operator})
-    };
+    let tagged = |tag: &str, operator: &str| json!({"key": format!(".spec.containers.[].image | select(endswith(\":{tag}\"))"), "operator": operator});
     for (name, tag) in [("pod-ready", "broken"), ("pod-complete", "slow")] {
         let mut stage = stages.get(name).await.unwrap();
-        let rules = stage.data["spec"]["selector"]["matchExpressions"].as_array_mut().unwrap();
+        let rules = stage.data["spec"]["selector"]["matchExpressions"]
+            .as_array_mut()
+            .unwrap();
         rules.push(tagged(tag, "DoesNotExist"));
-        stages.replace(name, &PostParams::default(), &stage).await.unwrap();
+        stages
+            .replace(name, &PostParams::default(), &stage)
+            .await
+            .unwrap();
     }
     let fails = json!({
         "apiVersion": "kwok.x-k8s.io/v1alpha1",
@@ -105,12 +110,20 @@ pub async fn make(client: &Client, name: &str, spec: &str) -> Value {
 }
 
 /// Applies `manifest` with images changed: a component and the tag that it gets; the TodoApp.
-pub async fn release(client: &Client, manifest: &mut Value, version: &str, tags: &[(&str, &str)]) -> Value {
+pub async fn release(
+    client: &Client,
+    manifest: &mut Value,
+    version: &str,
+    tags: &[(&str, &str)],
+) -> Value {
     let release = &mut manifest["spec"]["release"];
     release["version"] = json!(version);
     for (component, tag) in tags {
         let images = release["images"].as_array_mut().unwrap();
-        let image = images.iter_mut().find(|image| image["component"] == *component).unwrap();
+        let image = images
+            .iter_mut()
+            .find(|image| image["component"] == *component)
+            .unwrap();
         image["image"] = json!(self::image(component, tag));
     }
     apply(client, manifest).await
@@ -128,22 +141,43 @@ pub fn key(kind: Kind, namespace: &str, component: &str) -> ChildKey {
 
 /// The image that a component's Deployment or Rollout asks for.
 pub fn image_of(workload: &Value) -> &str {
-    workload["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap()
+    workload["spec"]["template"]["spec"]["containers"][0]["image"]
+        .as_str()
+        .unwrap()
 }
 
 /// Waits until a child is as expected; the child.
-pub async fn until_child(client: &Client, key: &ChildKey, what: &str, expected: impl Fn(&Value) -> bool) -> Value {
-    until_value(&format!("{key} in {}: {what}", key.namespace), async || child(client, key).await, expected).await
+pub async fn until_child(
+    client: &Client,
+    key: &ChildKey,
+    what: &str,
+    expected: impl Fn(&Value) -> bool,
+) -> Value {
+    until_value(
+        &format!("{key} in {}: {what}", key.namespace),
+        async || child(client, key).await,
+        expected,
+    )
+    .await
 }
 
 /// Waits until the TodoApp is as expected; the TodoApp.
-pub async fn until_app(client: &Client, namespace: &str, what: &str, expected: impl Fn(&Value) -> bool) -> Value {
+pub async fn until_app(
+    client: &Client,
+    namespace: &str,
+    what: &str,
+    expected: impl Fn(&Value) -> bool,
+) -> Value {
     let look = async || support::object(client, &support::apps(), namespace, "shop").await;
     until_value(&format!("TodoApp in {namespace}: {what}"), look, expected).await
 }
 
 /// Waits until an object is as expected. Fails with its status.
-async fn until_value(what: &str, mut look: impl AsyncFnMut() -> Option<Value>, expected: impl Fn(&Value) -> bool) -> Value {
+async fn until_value(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<Value>,
+    expected: impl Fn(&Value) -> bool,
+) -> Value {
     let mut last = Value::Null;
     let found = tokio::time::timeout(support::DEADLINE, async {
         loop {
@@ -155,19 +189,30 @@ async fn until_value(what: &str, mut look: impl AsyncFnMut() -> Option<Value>, e
         }
     })
     .await;
-    assert!(found.is_ok(), "not within {:?}: {what}: {:#}", support::DEADLINE, last["status"]);
+    assert!(
+        found.is_ok(),
+        "not within {:?}: {what}: {:#}",
+        support::DEADLINE,
+        last["status"]
+    );
     last
 }
 
 /// A component's pods that are not on their way out: UID and image of each.
 pub async fn pods(client: &Client, namespace: &str, component: &str) -> BTreeMap<String, String> {
     let selector = ListParams::default().labels(&format!("{LABEL_COMPONENT}={component}"));
-    let list = api(client, &resource("", "v1", "Pod"), namespace).list(&selector).await.unwrap();
+    let list = api(client, &resource("", "v1", "Pod"), namespace)
+        .list(&selector)
+        .await
+        .unwrap();
     list.items
         .into_iter()
         .filter(|pod| pod.metadata.deletion_timestamp.is_none())
         .map(|pod| {
-            let image = pod.data["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
+            let image = pod.data["spec"]["containers"][0]["image"]
+                .as_str()
+                .unwrap()
+                .to_owned();
             (pod.metadata.uid.unwrap(), image)
         })
         .collect()
@@ -177,19 +222,30 @@ pub async fn pods(client: &Client, namespace: &str, component: &str) -> BTreeMap
 pub async fn patch_rollout(client: &Client, namespace: &str, component: &str, status: Value) {
     let rollout = todo_operator_controller::apply::api_resource(Kind::Rollout);
     api(client, &rollout, namespace)
-        .patch_status(&format!("shop-{component}"), &PatchParams::default(), &Patch::Merge(json!({"status": status})))
+        .patch_status(
+            &format!("shop-{component}"),
+            &PatchParams::default(),
+            &Patch::Merge(json!({"status": status})),
+        )
         .await
         .unwrap();
 }
 
 /// Waits until a component's canary pauses at a step, counted from 0; the Rollout.
 pub async fn until_paused(client: &Client, namespace: &str, component: &str, step: i64) -> Value {
-    until_child(client, &key(Kind::Rollout, namespace, component), &format!("paused at step {step}"), |rollout| {
-        let status = &rollout["status"];
-        status["currentStepIndex"] == step
-            && status["pauseConditions"].as_array().is_some_and(|pauses| !pauses.is_empty())
-            && status["currentPodHash"] != status["stableRS"]
-    })
+    until_child(
+        client,
+        &key(Kind::Rollout, namespace, component),
+        &format!("paused at step {step}"),
+        |rollout| {
+            let status = &rollout["status"];
+            status["currentStepIndex"] == step
+                && status["pauseConditions"]
+                    .as_array()
+                    .is_some_and(|pauses| !pauses.is_empty())
+                && status["currentPodHash"] != status["stableRS"]
+        },
+    )
     .await
 }
 

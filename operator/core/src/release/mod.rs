@@ -68,14 +68,12 @@ impl RevisionData {
 }
 
 /// The revision with the highest number: the last good one.
-pub fn last_good<'a>(children: &'a Children) -> Option<(&'a ChildKey, &'a RevisionSummary)> {
+pub fn last_good(children: &Children) -> Option<(&ChildKey, &RevisionSummary)> {
     revisions(children).max_by_key(|(_, revision)| revision.number)
 }
 
 /// Every revision of the app.
-pub fn revisions<'a>(
-    children: &'a Children,
-) -> impl Iterator<Item = (&'a ChildKey, &'a RevisionSummary)> {
+pub fn revisions(children: &Children) -> impl Iterator<Item = (&ChildKey, &RevisionSummary)> {
     children
         .iter()
         .filter_map(|(key, live)| match &live.detail {

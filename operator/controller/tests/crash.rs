@@ -32,13 +32,7 @@ struct Crash {
 impl Crash {
     fn new(namespace: &str, at: usize, fate: Fate) -> Arc<Self> {
         let namespace = format!("/namespaces/{namespace}/");
-        Arc::new(Self {
-            namespace,
-            at,
-            fate,
-            writes: AtomicUsize::new(0),
-            happened: AtomicBool::new(false),
-        })
+        Arc::new(Self { namespace, at, fate, writes: AtomicUsize::new(0), happened: AtomicBool::new(false) })
     }
 
     fn fate(&self, request: &axum::http::Request<kube::client::Body>) -> Fate {
@@ -47,8 +41,7 @@ impl Crash {
         }
         let path = request.uri().path();
         // What is told in Events nobody builds upon.
-        if !proxy::is_write(request) || !path.contains(&self.namespace) || path.contains("/events")
-        {
+        if !proxy::is_write(request) || !path.contains(&self.namespace) || path.contains("/events") {
             return Fate::Sent;
         }
         if self.writes.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
@@ -75,14 +68,8 @@ async fn launch(cluster: &Cluster, crash: &Arc<Crash>) -> Operator {
 
 /// Takes the Lease of an operator that was killed, as time does.
 async fn forget_leader(client: &Client) {
-    let leases = api(
-        client,
-        &resource("coordination.k8s.io", "v1", "Lease"),
-        support::OPERATOR,
-    );
-    let _ = leases
-        .delete("todo-operator", &DeleteParams::default())
-        .await;
+    let leases = api(client, &resource("coordination.k8s.io", "v1", "Lease"), support::OPERATOR);
+    let _ = leases.delete("todo-operator", &DeleteParams::default()).await;
 }
 
 const SPEC: &str = "
@@ -98,7 +85,7 @@ databases:
   items:
     orders:
       external:
-        host: postgres.example
+        host: NAMESPACE.example
         sslMode: require
         owner: {user: owner, password: {secret: orders, key: owner}}
         app: {user: app, password: {secret: orders, key: app}}
@@ -111,7 +98,7 @@ release:
 ";
 
 fn manifest(namespace: &str) -> Value {
-    app(namespace, "shop", SPEC)
+    app(namespace, "shop", &SPEC.replace("NAMESPACE", namespace))
 }
 
 /// The same application with another release of one component.
@@ -125,6 +112,9 @@ fn released(namespace: &str) -> Value {
 
 /// Everything that an application consists of, without what is different in each namespace and at each time.
 async fn state(client: &Client, namespace: &str) -> BTreeMap<String, Value> {
+    let app = support::object(client, &support::apps(), namespace, "shop").await.unwrap();
+    let environment = support::object(client, &support::environments(), "", namespace).await.unwrap();
+    let uids = [app, environment].map(|owner| owner["metadata"]["uid"].as_str().unwrap().to_owned());
     let mut state = BTreeMap::new();
     for (key, child) in children(client, namespace).await {
         let metadata = &child["metadata"];
@@ -154,83 +144,84 @@ async fn state(client: &Client, namespace: &str) -> BTreeMap<String, Value> {
             Kind::ControllerRevision => format!("ControllerRevision {}", child["revision"]),
             _ => key.to_string(),
         };
-        let content = if key.kind == Kind::Job {
-            mask_job(content)
-        } else {
-            content
-        };
-        let content = content.to_string().replace(namespace, "NAMESPACE");
+        let content = if key.kind == Kind::Job { mask_job(content) } else { content };
+        let content = uids
+            .iter()
+            .fold(content.to_string().replace(namespace, "NAMESPACE"), |content, uid| content.replace(uid, "UID"));
         let content: Value = serde_json::from_str(&content).unwrap();
-        assert!(
-            state.insert(name.clone(), content).is_none(),
-            "{namespace}: two of {name}"
-        );
+        assert!(state.insert(name.clone(), content).is_none(), "{namespace}: two of {name}");
     }
     state
+}
+
+/// What an application consists of once it is Ready and what is no longer needed has gone: the migration that ran before.
+async fn settled(client: &Client, manifest: &Value) -> BTreeMap<String, Value> {
+    until_ready(client, manifest).await;
+    let namespace = manifest["metadata"]["namespace"].as_str().unwrap();
+    until(&format!("{namespace}: one migration is left"), async || {
+        let state = state(client, namespace).await;
+        (state.keys().filter(|name| name.starts_with("Job ")).count() == 1).then_some(state)
+    })
+    .await
 }
 
 /// A Job without what the API server fills in from its UID.
 fn mask_job(mut job: Value) -> Value {
     job["spec"]["selector"] = Value::Null;
-    if let Some(labels) = job
-        .pointer_mut("/spec/template/metadata/labels")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(labels) = job.pointer_mut("/spec/template/metadata/labels").and_then(Value::as_object_mut) {
         labels.retain(|label, _| !label.contains("controller-uid"));
     }
     job["labels"] = Value::Null;
     job
 }
 
-/// Lets an operator crash at each write that applying `manifest` leads to, lost and unanswered, each time in the next of
-/// `namespaces`. Each operator also takes up what those before it left.
+/// Lets an operator crash at each write that applying a manifest leads to, each time in a namespace of its own. Each
+/// operator also takes up what those before it left. The fate of the first write is `fates[0]`, and so on in turn.
 async fn crash_at_each_write(
     cluster: &Cluster,
     client: &Client,
     writes: usize,
     manifest: impl Fn(&str) -> Value,
-    prepare: bool,
+    fates: [Fate; 2],
 ) -> Vec<String> {
     let mut namespaces = Vec::new();
     for at in 1..=writes {
-        for (fate, word) in [(Fate::Lost, "lost"), (Fate::Unanswered, "done")] {
-            let namespace = format!("{word}-{at:02}");
-            if prepare {
-                environment(client, &namespace, "").await;
+        let namespace = format!("crash-{at:02}");
+        environment(client, &namespace, "").await;
+        let crash = Crash::new(&namespace, at, fates[(at - 1) % 2]);
+        let operator = launch(cluster, &crash).await;
+        operator.until_leading().await;
+        apply(client, &manifest(&namespace)).await;
+        until(&format!("write {at} in {namespace}, or the end"), async || {
+            if crash.happened.load(Ordering::SeqCst) {
+                return Some(());
             }
-            let crash = Crash::new(&namespace, at, fate);
-            let operator = launch(cluster, &crash).await;
-            operator.until_leading().await;
-            let manifest = manifest(&namespace);
-            apply(client, &manifest).await;
-            until(
-                &format!("write {at} in {namespace}, or the end"),
-                async || {
-                    if crash.happened.load(Ordering::SeqCst) {
-                        return Some(());
-                    }
-                    // How often a status is written depends on who is quicker.
-                    let app = support::object(client, &support::apps(), &namespace, "shop").await?;
-                    let ready = support::condition(&app, "Ready")?;
-                    (ready["status"] == "True"
-                        && ready["observedGeneration"] == app["metadata"]["generation"])
-                        .then_some(())
-                },
-            )
-            .await;
-            operator.kill().await;
-            forget_leader(client).await;
-            namespaces.push(namespace);
-        }
+            // How often a status is written depends on who is quicker.
+            let app = support::object(client, &support::apps(), &namespace, "shop").await?;
+            let ready = support::condition(&app, "Ready")?;
+            (ready["status"] == "True" && ready["observedGeneration"] == app["metadata"]["generation"]).then_some(())
+        })
+        .await;
+        operator.kill().await;
+        forget_leader(client).await;
+        namespaces.push(namespace);
     }
     namespaces
 }
 
 #[tokio::test]
 async fn wherever_the_operator_crashes_the_next_one_ends_in_the_same_state() {
-    let config = Config::control_plane()
-        .controllers()
-        .node(Node::Kwok { count: 1 });
+    crash_and_compare([Fate::Lost, Fate::Unanswered]).await;
+}
+
+#[tokio::test]
+#[ignore = "takes long: the other half of the crashes"]
+async fn wherever_the_operator_crashes_the_next_one_ends_in_the_same_state_with_the_fates_swapped() {
+    crash_and_compare([Fate::Unanswered, Fate::Lost]).await;
+}
+
+async fn crash_and_compare(fates: [Fate; 2]) {
+    let config = Config::control_plane().controllers().node(Node::Kwok { count: 1 });
     let cluster = support::cluster(config).await;
     let client = cluster.client().unwrap();
 
@@ -239,39 +230,24 @@ async fn wherever_the_operator_crashes_the_next_one_ends_in_the_same_state() {
     let counting = Crash::new("whole", usize::MAX, Fate::Sent);
     let operator = launch(&cluster, &counting).await;
     apply(&client, &manifest("whole")).await;
-    until_ready(&client, &manifest("whole")).await;
-    let created = (
-        state(&client, "whole").await,
-        counting.writes.swap(0, Ordering::SeqCst),
-    );
+    let created = (settled(&client, &manifest("whole")).await, counting.writes.swap(0, Ordering::SeqCst));
     apply(&client, &released("whole")).await;
-    until_ready(&client, &released("whole")).await;
-    let changed = (
-        state(&client, "whole").await,
-        counting.writes.load(Ordering::SeqCst),
-    );
+    let changed = (settled(&client, &released("whole")).await, counting.writes.load(Ordering::SeqCst));
     operator.stop().await;
-    assert!(
-        created.0.len() > 8 && created.1 > created.0.len(),
-        "{} writes: {:?}",
-        created.1,
-        created.0.keys()
-    );
+    assert!(created.0.len() > 8 && created.1 > created.0.len(), "{} writes: {:?}", created.1, created.0.keys());
     assert_ne!(created.0, changed.0);
 
-    let namespaces = crash_at_each_write(&cluster, &client, created.1, manifest, true).await;
+    let namespaces = crash_at_each_write(&cluster, &client, created.1, manifest, fates).await;
     let operator = Operator::start(&cluster).await;
     for namespace in &namespaces {
-        until_ready(&client, &manifest(namespace)).await;
-        similar(&state(&client, namespace).await, &created.0, namespace);
+        similar(&settled(&client, &manifest(namespace)).await, &created.0, namespace);
     }
     operator.stop().await;
 
-    crash_at_each_write(&cluster, &client, changed.1.min(created.1), released, false).await;
+    let namespaces = crash_at_each_write(&cluster, &client, changed.1, released, fates).await;
     let operator = Operator::start(&cluster).await;
-    for namespace in &namespaces[..2 * changed.1.min(created.1)] {
-        until_ready(&client, &released(namespace)).await;
-        similar(&state(&client, namespace).await, &changed.0, namespace);
+    for namespace in &namespaces {
+        similar(&settled(&client, &released(namespace)).await, &changed.0, namespace);
     }
     operator.stop().await;
 }

@@ -16,6 +16,7 @@ use todo_operator_core::canonical::{self, Digest128};
 use todo_operator_core::child::ChildKey;
 use todo_operator_core::inputs::PodInputs;
 use todo_operator_core::kind::Kind;
+use todo_operator_core::live::Live;
 use todo_operator_core::plan::{self, Children, Deletion, Observed, Plan, Wave, Write};
 use todo_operator_core::release::{self, Decision, RevisionData};
 use todo_operator_core::render;
@@ -160,12 +161,37 @@ async fn steps(
         holders: &holders,
         partitions: &partitions,
     };
-    match validate::validate(app, &surroundings) {
+    let validated = match refused_namespace(context, &surrounding) {
+        Some(problem) => Err(vec![problem]),
+        None => validate::validate(app, &surroundings),
+    };
+    match validated {
         Ok(valid) => converge(app, &valid, context, key, topics).await,
         Err(problems) => {
             say_invalid(app, context, key, &problems, surrounding.first().copied()).await
         }
     }
+}
+
+/// Why nothing may be made in the namespace, where its environment was refused for it. (Two environments of one namespace
+/// are a problem of the application itself.)
+fn refused_namespace(context: &Context, environments: &[&TodoEnvironment]) -> Option<Problem> {
+    let [environment] = environments else {
+        return None;
+    };
+    let problem = super::environment::problems(environment, context)
+        .into_iter()
+        .find(|problem| problem.field == "spec.namespace")?;
+    let rule = format!(
+        "TodoEnvironment {} is refused: {}",
+        environment.name_any(),
+        problem.rule
+    );
+    Some(Problem {
+        field: "metadata.namespace".to_owned(),
+        rule,
+        ..problem
+    })
 }
 
 async fn say_invalid(
@@ -262,13 +288,15 @@ async fn converge(
         }
         failures.extend(apply_all(&writes, context).await);
     }
-    let after = context.index.app(key);
-    let proven = write_revision(valid, &wanted, &after, context).await;
-    failures.extend(proven.err());
+    // One observation for both: a release that is said to be Ready is on record as proven.
+    let mut after = context.index.app(key);
+    match write_revision(valid, &wanted, &after, context).await {
+        Ok(revision) => after.extend(revision),
+        Err(failure) => failures.push(failure),
+    }
     let orphans = plan::orphans(valid, &plan, &gathered.beside(&children, &topics));
     failures.extend(delete_all(&orphans, context).await);
 
-    let after = context.index.app(key);
     let gathered = Gathered {
         missing: context.index.missing(),
         ..gathered
@@ -475,18 +503,19 @@ async fn delete(orphan: &Deletion, context: &Context) -> Result<(), ApplyError> 
     Ok(())
 }
 
-/// Writes the ControllerRevision of a release that has just been proven.
+/// Writes the ControllerRevision of a release that has just been proven; returns it.
 async fn write_revision(
     app: &ValidApp<'_>,
     wanted: &BTreeMap<String, PodInputs>,
     children: &Children,
     context: &Context,
-) -> Result<(), ApplyError> {
+) -> Result<Option<(ChildKey, Arc<Live>)>, ApplyError> {
     let Some((data, number)) = release::proven(app, wanted, children) else {
-        return Ok(());
+        return Ok(None);
     };
     let child = release::revision(app, &data, number);
     let applied = context.applier.apply_child(&child).await?;
+    let written = (applied.key.clone(), Arc::new(applied.live.clone()));
     context.index.insert_applied(applied.key, applied.live);
     let version = data.release.version.as_deref().unwrap_or(&data.fingerprint);
     tracing::info!(revision = %child.key.name, "release {version} is proven healthy");
@@ -499,7 +528,7 @@ async fn write_revision(
             &format!("release {version} is healthy in every component"),
         )
         .await;
-    Ok(())
+    Ok(Some(written))
 }
 
 async fn tell_corrections(app: &TodoApp, corrected: &[ChildKey], context: &Context) {

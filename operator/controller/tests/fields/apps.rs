@@ -79,12 +79,12 @@ pub const TRAEFIK: &[Change] = &[
     Changes("{databases: {cluster: {parameters: {max_connections: '201'}}}}"),
     Changes("{databases: {cluster: {resources: {requests: {cpu: 11m}}}}}"),
     Changes("{databases: {cluster: {resources: {limits: {memory: 129Mi}}}}}"),
+    Changes("{deletionPolicy: Delete}"),
     Changes("{traffic: {host: next.NAME.example}}"),
     Changes("{traffic: {router: None}}"),
     Changes("{traffic: {tls: {secret: other}}}"),
     Changes("{traffic: {tls: {secret: null, issuer: authority}}}"),
     Changes("{traffic: {timeouts: {request: 11s}}}"),
-    Changes("{traffic: {timeouts: {backend: 4s}}}"),
     Changes("{traffic: {retries: {attempts: 4}}}"),
     Changes("{traffic: {retries: {initialInterval: 200ms}}}"),
     Changes("{traffic: {circuitBreaker: {errorPercent: 31}}}"),
@@ -110,9 +110,9 @@ pub const TRAEFIK: &[Change] = &[
     Silent("{components: {worker: {consumes: {task-events: {lag: 400}}}}}"),
     // What the operator does itself.
     Silent("{readyDeadline: 6m}"),
-    Silent("{deletionPolicy: Delete}"),
     Silent("{messaging: {topics: {updates: {allowPartitionGrowth: false}}}}"),
-    // For a router that injects faults.
+    // For a router that has a time limit for each try, and one that injects faults.
+    Silent("{traffic: {timeouts: {backend: 4s}}}"),
     Silent("{traffic: {faults: {delayPercent: 5, delay: 1s, abortPercent: 5, abortCode: 503}}}"),
 ];
 

@@ -657,4 +657,26 @@ async fn environments_that_cannot_be_are_refused_with_a_reason() {
             namespace["metadata"]["labels"]["todo-operator.dev/environment"].is_null()
         }));
     }
+
+    // And nothing is made in one for an application.
+    let intruder = app(
+        "before",
+        "shop",
+        "{components: {web: {kind: Site}}, release: {images: [{component: web, image: 'registry.example/web:1'}]}}",
+    );
+    apply(&client, &intruder).await;
+    contains(
+        "before",
+        &until_invalid(&client, &intruder).await,
+        &[
+            "metadata.namespace: before: TodoEnvironment in-before is refused",
+            "todo-operator.dev/adopt",
+        ],
+    );
+    let service = support::resource("", "v1", "Service");
+    assert!(
+        support::object(&client, &service, "before", "shop-web")
+            .await
+            .is_none()
+    );
 }

@@ -54,18 +54,24 @@ pub async fn reconcile(
     result
 }
 
+/// Everything that is wrong with an environment, beside the others and its Namespace.
+pub(super) fn problems(environment: &TodoEnvironment, context: &Context) -> Vec<Problem> {
+    let all = context.environments.state();
+    let all: Vec<&TodoEnvironment> = all.iter().map(AsRef::as_ref).collect();
+    let namespace = context.index.namespace(&environment.spec.namespace);
+    let facts = validate::NamespaceFacts::of(namespace.as_deref(), environment);
+    validate::environment(environment, &all, Some(&facts), &context.namespace)
+        .err()
+        .unwrap_or_default()
+}
+
 async fn steps(environment: &TodoEnvironment, context: &Context) -> Result<Action, Error> {
     if is_deleting(environment) {
         // What it owns goes by garbage collection; the namespace and its labels stay.
         return Ok(Action::await_change());
     }
-    let all = context.environments.state();
-    let all: Vec<&TodoEnvironment> = all.iter().map(AsRef::as_ref).collect();
-    let namespace = context.index.namespace(&environment.spec.namespace);
-    let facts = validate::NamespaceFacts::of(namespace.as_deref(), environment);
-    if let Err(problems) =
-        validate::environment(environment, &all, Some(&facts), &context.namespace)
-    {
+    let problems = problems(environment, context);
+    if !problems.is_empty() {
         write_status(environment, Some(invalid(&problems)), context).await?;
         return Ok(Action::await_change());
     }

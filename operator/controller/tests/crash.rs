@@ -32,7 +32,13 @@ struct Crash {
 impl Crash {
     fn new(namespace: &str, at: usize, fate: Fate) -> Arc<Self> {
         let namespace = format!("/namespaces/{namespace}/");
-        Arc::new(Self { namespace, at, fate, writes: AtomicUsize::new(0), happened: AtomicBool::new(false) })
+        Arc::new(Self {
+            namespace,
+            at,
+            fate,
+            writes: AtomicUsize::new(0),
+            happened: AtomicBool::new(false),
+        })
     }
 
     fn fate(&self, request: &axum::http::Request<kube::client::Body>) -> Fate {
@@ -41,7 +47,8 @@ impl Crash {
         }
         let path = request.uri().path();
         // What is told in Events nobody builds upon.
-        if !proxy::is_write(request) || !path.contains(&self.namespace) || path.contains("/events") {
+        if !proxy::is_write(request) || !path.contains(&self.namespace) || path.contains("/events")
+        {
             return Fate::Sent;
         }
         if self.writes.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
@@ -68,8 +75,14 @@ async fn launch(cluster: &Cluster, crash: &Arc<Crash>) -> Operator {
 
 /// Takes the Lease of an operator that was killed, as time does.
 async fn forget_leader(client: &Client) {
-    let leases = api(client, &resource("coordination.k8s.io", "v1", "Lease"), support::OPERATOR);
-    let _ = leases.delete("todo-operator", &DeleteParams::default()).await;
+    let leases = api(
+        client,
+        &resource("coordination.k8s.io", "v1", "Lease"),
+        support::OPERATOR,
+    );
+    let _ = leases
+        .delete("todo-operator", &DeleteParams::default())
+        .await;
 }
 
 const SPEC: &str = "
@@ -112,9 +125,14 @@ fn released(namespace: &str) -> Value {
 
 /// Everything that an application consists of, without what is different in each namespace and at each time.
 async fn state(client: &Client, namespace: &str) -> BTreeMap<String, Value> {
-    let app = support::object(client, &support::apps(), namespace, "shop").await.unwrap();
-    let environment = support::object(client, &support::environments(), "", namespace).await.unwrap();
-    let uids = [app, environment].map(|owner| owner["metadata"]["uid"].as_str().unwrap().to_owned());
+    let app = support::object(client, &support::apps(), namespace, "shop")
+        .await
+        .unwrap();
+    let environment = support::object(client, &support::environments(), "", namespace)
+        .await
+        .unwrap();
+    let uids =
+        [app, environment].map(|owner| owner["metadata"]["uid"].as_str().unwrap().to_owned());
     let mut state = BTreeMap::new();
     for (key, child) in children(client, namespace).await {
         let metadata = &child["metadata"];
@@ -144,12 +162,20 @@ async fn state(client: &Client, namespace: &str) -> BTreeMap<String, Value> {
             Kind::ControllerRevision => format!("ControllerRevision {}", child["revision"]),
             _ => key.to_string(),
         };
-        let content = if key.kind == Kind::Job { mask_job(content) } else { content };
-        let content = uids
-            .iter()
-            .fold(content.to_string().replace(namespace, "NAMESPACE"), |content, uid| content.replace(uid, "UID"));
+        let content = if key.kind == Kind::Job {
+            mask_job(content)
+        } else {
+            content
+        };
+        let content = uids.iter().fold(
+            content.to_string().replace(namespace, "NAMESPACE"),
+            |content, uid| content.replace(uid, "UID"),
+        );
         let content: Value = serde_json::from_str(&content).unwrap();
-        assert!(state.insert(name.clone(), content).is_none(), "{namespace}: two of {name}");
+        assert!(
+            state.insert(name.clone(), content).is_none(),
+            "{namespace}: two of {name}"
+        );
     }
     state
 }
@@ -168,7 +194,10 @@ async fn settled(client: &Client, manifest: &Value) -> BTreeMap<String, Value> {
 /// A Job without what the API server fills in from its UID.
 fn mask_job(mut job: Value) -> Value {
     job["spec"]["selector"] = Value::Null;
-    if let Some(labels) = job.pointer_mut("/spec/template/metadata/labels").and_then(Value::as_object_mut) {
+    if let Some(labels) = job
+        .pointer_mut("/spec/template/metadata/labels")
+        .and_then(Value::as_object_mut)
+    {
         labels.retain(|label, _| !label.contains("controller-uid"));
     }
     job["labels"] = Value::Null;
@@ -192,15 +221,20 @@ async fn crash_at_each_write(
         let operator = launch(cluster, &crash).await;
         operator.until_leading().await;
         apply(client, &manifest(&namespace)).await;
-        until(&format!("write {at} in {namespace}, or the end"), async || {
-            if crash.happened.load(Ordering::SeqCst) {
-                return Some(());
-            }
-            // How often a status is written depends on who is quicker.
-            let app = support::object(client, &support::apps(), &namespace, "shop").await?;
-            let ready = support::condition(&app, "Ready")?;
-            (ready["status"] == "True" && ready["observedGeneration"] == app["metadata"]["generation"]).then_some(())
-        })
+        until(
+            &format!("write {at} in {namespace}, or the end"),
+            async || {
+                if crash.happened.load(Ordering::SeqCst) {
+                    return Some(());
+                }
+                // How often a status is written depends on who is quicker.
+                let app = support::object(client, &support::apps(), &namespace, "shop").await?;
+                let ready = support::condition(&app, "Ready")?;
+                (ready["status"] == "True"
+                    && ready["observedGeneration"] == app["metadata"]["generation"])
+                    .then_some(())
+            },
+        )
         .await;
         operator.kill().await;
         forget_leader(client).await;
@@ -216,12 +250,15 @@ async fn wherever_the_operator_crashes_the_next_one_ends_in_the_same_state() {
 
 #[tokio::test]
 #[ignore = "takes long: the other half of the crashes"]
-async fn wherever_the_operator_crashes_the_next_one_ends_in_the_same_state_with_the_fates_swapped() {
+async fn wherever_the_operator_crashes_the_next_one_ends_in_the_same_state_with_the_fates_swapped()
+{
     crash_and_compare([Fate::Unanswered, Fate::Lost]).await;
 }
 
 async fn crash_and_compare(fates: [Fate; 2]) {
-    let config = Config::control_plane().controllers().node(Node::Kwok { count: 1 });
+    let config = Config::control_plane()
+        .controllers()
+        .node(Node::Kwok { count: 1 });
     let cluster = support::cluster(config).await;
     let client = cluster.client().unwrap();
 
@@ -230,24 +267,43 @@ async fn crash_and_compare(fates: [Fate; 2]) {
     let counting = Crash::new("whole", usize::MAX, Fate::Sent);
     let operator = launch(&cluster, &counting).await;
     apply(&client, &manifest("whole")).await;
-    let created = (settled(&client, &manifest("whole")).await, counting.writes.swap(0, Ordering::SeqCst));
+    let created = (
+        settled(&client, &manifest("whole")).await,
+        counting.writes.swap(0, Ordering::SeqCst),
+    );
     apply(&client, &released("whole")).await;
-    let changed = (settled(&client, &released("whole")).await, counting.writes.load(Ordering::SeqCst));
+    let changed = (
+        settled(&client, &released("whole")).await,
+        counting.writes.load(Ordering::SeqCst),
+    );
     operator.stop().await;
-    assert!(created.0.len() > 8 && created.1 > created.0.len(), "{} writes: {:?}", created.1, created.0.keys());
+    assert!(
+        created.0.len() > 8 && created.1 > created.0.len(),
+        "{} writes: {:?}",
+        created.1,
+        created.0.keys()
+    );
     assert_ne!(created.0, changed.0);
 
     let namespaces = crash_at_each_write(&cluster, &client, created.1, manifest, fates).await;
     let operator = Operator::start(&cluster).await;
     for namespace in &namespaces {
-        similar(&settled(&client, &manifest(namespace)).await, &created.0, namespace);
+        similar(
+            &settled(&client, &manifest(namespace)).await,
+            &created.0,
+            namespace,
+        );
     }
     operator.stop().await;
 
     let namespaces = crash_at_each_write(&cluster, &client, changed.1, released, fates).await;
     let operator = Operator::start(&cluster).await;
     for namespace in &namespaces {
-        similar(&settled(&client, &released(namespace)).await, &changed.0, namespace);
+        similar(
+            &settled(&client, &released(namespace)).await,
+            &changed.0,
+            namespace,
+        );
     }
     operator.stop().await;
 }

@@ -20,7 +20,10 @@ use todo_operator_core::kind::Kind;
 use todo_operator_core::names::{FIELD_MANAGER, LABEL_APP, LABEL_COMPONENT, LABEL_MANAGED_BY};
 use tokio::sync::OnceCell;
 
-use support::{Operator, SteppedClock, api, app, apply, child, condition, environment, resource, until, until_ready};
+use support::{
+    Operator, SteppedClock, api, app, apply, child, condition, environment, resource, until,
+    until_ready,
+};
 
 struct Stage {
     cluster: Cluster,
@@ -36,7 +39,11 @@ async fn stage() -> (&'static Stage, Client) {
             let cluster = support::cluster(config).await;
             let clock = Arc::new(SteppedClock::default());
             let operator = Operator::start_with(&cluster, support::kafka(), clock.clone()).await;
-            Stage { cluster, clock, _operator: operator }
+            Stage {
+                cluster,
+                clock,
+                _operator: operator,
+            }
         })
         .await;
     (stage, stage.cluster.client().unwrap())
@@ -63,9 +70,16 @@ fn workload(kind: Kind, namespace: &str) -> ChildKey {
 }
 
 async fn set_status(client: &Client, key: &ChildKey, status: Value) {
-    until(&format!("{key} is there"), async || child(client, key).await.map(|_| ())).await;
+    until(&format!("{key} is there"), async || {
+        child(client, key).await.map(|_| ())
+    })
+    .await;
     api(client, &api_resource(key.kind), &key.namespace)
-        .patch_status(&key.name, &PatchParams::default(), &Patch::Merge(json!({"status": status})))
+        .patch_status(
+            &key.name,
+            &PatchParams::default(),
+            &Patch::Merge(json!({"status": status})),
+        )
         .await
         .unwrap();
 }
@@ -89,7 +103,12 @@ fn unavailable(generation: i64) -> Value {
     })
 }
 
-async fn until_app(client: &Client, namespace: &str, what: &str, expected: impl Fn(&Value) -> bool) -> Value {
+async fn until_app(
+    client: &Client,
+    namespace: &str,
+    what: &str,
+    expected: impl Fn(&Value) -> bool,
+) -> Value {
     until(&format!("TodoApp in {namespace}: {what}"), async || {
         let app = support::object(client, &support::apps(), namespace, "shop").await?;
         let current = app["status"]["observedGeneration"] == app["metadata"]["generation"];
@@ -108,15 +127,28 @@ fn says(app: &Value, kind: &str) -> (String, String, String) {
 /// A pod of the component, as its Deployment would make it, with this status.
 async fn pod(client: &Client, namespace: &str, name: &str, status: Value) {
     let pods = api(client, &resource("", "v1", "Pod"), namespace);
-    let deployment = child(client, &workload(Kind::Deployment, namespace)).await.unwrap();
+    let deployment = child(client, &workload(Kind::Deployment, namespace))
+        .await
+        .unwrap();
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "labels": {LABEL_APP: "shop", LABEL_COMPONENT: "api", LABEL_MANAGED_BY: FIELD_MANAGER}},
         "spec": deployment["spec"]["template"]["spec"],
     });
-    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
-    pods.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({"status": status}))).await.unwrap();
+    pods.create(
+        &PostParams::default(),
+        &serde_json::from_value(pod).unwrap(),
+    )
+    .await
+    .unwrap();
+    pods.patch_status(
+        name,
+        &PatchParams::default(),
+        &Patch::Merge(json!({"status": status})),
+    )
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
@@ -132,15 +164,30 @@ async fn it_is_ready_only_while_every_child_has_reported_for_its_current_generat
     manifest["spec"]["components"]["api"]["env"] = json!({"NEW": "1"});
     let applied = apply(&client, &manifest).await;
     let generation = applied["metadata"]["generation"].as_i64().unwrap();
-    let app = until_app(&client, name, "is not Ready", |app| says(app, "Ready").0 == "False").await;
-    assert_eq!(condition(&app, "Ready").unwrap()["observedGeneration"], generation);
+    let app = until_app(&client, name, "is not Ready", |app| {
+        says(app, "Ready").0 == "False"
+    })
+    .await;
+    assert_eq!(
+        condition(&app, "Ready").unwrap()["observedGeneration"],
+        generation
+    );
     let deployment = child(&client, &key).await.unwrap();
-    assert_eq!((&deployment["metadata"]["generation"], &deployment["status"]["observedGeneration"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        (
+            &deployment["metadata"]["generation"],
+            &deployment["status"]["observedGeneration"]
+        ),
+        (&json!(2), &json!(1))
+    );
     assert_eq!(app["status"]["effectiveRelease"]["reason"], "RollingOut");
 
     // Whoever waited at this generation saw no Ready from before.
     set_status(&client, &key, unavailable(2)).await;
-    let app = until_app(&client, name, "says what is missing", |app| says(app, "Ready").2.contains("0 of 2")).await;
+    let app = until_app(&client, name, "says what is missing", |app| {
+        says(app, "Ready").2.contains("0 of 2")
+    })
+    .await;
     assert_eq!(says(&app, "Progressing").0, "True");
     assert_eq!(says(&app, "Degraded").0, "False");
     set_status(&client, &key, fine(2)).await;
@@ -149,20 +196,30 @@ async fn it_is_ready_only_while_every_child_has_reported_for_its_current_generat
 }
 
 #[tokio::test]
-async fn past_the_deadline_not_ready_is_degraded_with_its_cause_and_ready_again_when_it_comes_right() {
+async fn past_the_deadline_not_ready_is_degraded_with_its_cause_and_ready_again_when_it_comes_right()
+ {
     let (stage, client) = stage().await;
     let name = "late";
     let manifest = make(&client, name, &API.replace("2h", "5m")).await;
     let key = workload(Kind::Deployment, name);
     set_status(&client, &key, unavailable(1)).await;
-    until_app(&client, name, "is on its way", |app| says(app, "Progressing").0 == "True" && says(app, "Ready").2.contains("0 of 2")).await;
+    until_app(&client, name, "is on its way", |app| {
+        says(app, "Progressing").0 == "True" && says(app, "Ready").2.contains("0 of 2")
+    })
+    .await;
     stage.clock.step(Duration::from_secs(301));
     // Time alone tells nobody: the next event does, or the deadline by the machine's own clock.
     set_status(&client, &key, json!({"readyReplicas": 1})).await;
-    let app = until_app(&client, name, "is late", |app| says(app, "Degraded").0 == "True").await;
+    let app = until_app(&client, name, "is late", |app| {
+        says(app, "Degraded").0 == "True"
+    })
+    .await;
     let (_, reason, message) = says(&app, "Degraded");
     assert_eq!(reason, "DeadlineExceeded");
-    assert!(message.contains("not ready within 300 s") && message.contains("0 of 2"), "{message}");
+    assert!(
+        message.contains("not ready within 300 s") && message.contains("0 of 2"),
+        "{message}"
+    );
     assert_eq!(says(&app, "Progressing").0, "False");
     set_status(&client, &key, fine(1)).await;
     let app = until_ready(&client, &manifest).await;
@@ -181,26 +238,50 @@ async fn the_reason_of_a_failing_pod_is_quoted() {
         "state": {"waiting": {"reason": "ImagePullBackOff", "message": message}},
     }]});
     pod(&client, name, "api-1", status).await;
-    let app = until_app(&client, name, "quotes the pod", |app| says(app, "Ready").2.contains(message)).await;
+    let app = until_app(&client, name, "quotes the pod", |app| {
+        says(app, "Ready").2.contains(message)
+    })
+    .await;
     let (_, _, said) = says(&app, "Ready");
-    assert!(said.contains("api-1") && said.contains("ImagePullBackOff"), "{said}");
-    assert_eq!(app["status"]["components"]["api"]["message"], said.strip_prefix("api: ").unwrap());
+    assert!(
+        said.contains("api-1") && said.contains("ImagePullBackOff"),
+        "{said}"
+    );
+    assert_eq!(
+        app["status"]["components"]["api"]["message"],
+        said.strip_prefix("api: ").unwrap()
+    );
 }
 
 #[tokio::test]
 async fn a_missing_secret_is_named_for_variables_and_for_mounts() {
     let (_, client) = stage().await;
     make(&client, "variable", API).await;
-    set_status(&client, &workload(Kind::Deployment, "variable"), unavailable(1)).await;
+    set_status(
+        &client,
+        &workload(Kind::Deployment, "variable"),
+        unavailable(1),
+    )
+    .await;
     let status = json!({"phase": "Pending", "containerStatuses": [{
         "name": "api", "image": "registry.example/api:1", "imageID": "", "ready": false, "restartCount": 0,
         "state": {"waiting": {"reason": "CreateContainerConfigError", "message": r#"secret "api-token" not found"#}},
     }]});
     pod(&client, "variable", "api-1", status).await;
-    until_app(&client, "variable", "names the Secret", |app| says(app, "Ready").2.contains(r#"secret "api-token" not found"#)).await;
+    until_app(&client, "variable", "names the Secret", |app| {
+        says(app, "Ready")
+            .2
+            .contains(r#"secret "api-token" not found"#)
+    })
+    .await;
 
     make(&client, "mount", API).await;
-    set_status(&client, &workload(Kind::Deployment, "mount"), unavailable(1)).await;
+    set_status(
+        &client,
+        &workload(Kind::Deployment, "mount"),
+        unavailable(1),
+    )
+    .await;
     let status = json!({"phase": "Pending", "containerStatuses": [{
         "name": "api", "image": "registry.example/api:1", "imageID": "", "ready": false, "restartCount": 0,
         "state": {"waiting": {"reason": "ContainerCreating"}},
@@ -214,8 +295,17 @@ async fn a_missing_secret_is_named_for_variables_and_for_mounts() {
         "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:00:00Z", "count": 1,
     });
     let events = api(&client, &resource("", "v1", "Event"), "mount");
-    events.create(&PostParams::default(), &serde_json::from_value(event).unwrap()).await.unwrap();
-    let app = until_app(&client, "mount", "names the Secret", |app| says(app, "Ready").2.contains(message)).await;
+    events
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(event).unwrap(),
+        )
+        .await
+        .unwrap();
+    let app = until_app(&client, "mount", "names the Secret", |app| {
+        says(app, "Ready").2.contains(message)
+    })
+    .await;
     assert!(says(&app, "Ready").2.contains("FailedMount"));
 }
 
@@ -232,8 +322,15 @@ async fn a_quota_in_the_way_is_said() {
         ],
     });
     set_status(&client, &workload(Kind::Deployment, "quota"), status).await;
-    let app = until_app(&client, "quota", "names the quota", |app| says(app, "Ready").2.contains(message)).await;
-    assert_eq!(says(&app, "Progressing").0, "True", "other pods may leave room");
+    let app = until_app(&client, "quota", "names the quota", |app| {
+        says(app, "Ready").2.contains(message)
+    })
+    .await;
+    assert_eq!(
+        says(&app, "Progressing").0,
+        "True",
+        "other pods may leave room"
+    );
 }
 
 #[tokio::test]
@@ -263,7 +360,9 @@ release:
     manifest["spec"]["release"]["version"] = json!("2.0.0");
     apply(&client, &manifest).await;
     let rollout = until("the Rollout asks for the new version", async || {
-        child(&client, &key).await.filter(|rollout| rollout["metadata"]["generation"] == 2)
+        child(&client, &key)
+            .await
+            .filter(|rollout| rollout["metadata"]["generation"] == 2)
     })
     .await;
     let run = json!({
@@ -288,11 +387,26 @@ release:
         }],
     });
     set_status(&client, &key, aborted).await;
-    let app = until_app(&client, name, "is rejected", |app| says(app, "Ready").1 == "ReleaseRejected").await;
-    let measurement = app["status"]["rejected"][0]["measurement"].as_str().unwrap();
-    assert!(measurement.contains("success") && measurement.contains("0.87"), "{measurement}");
-    assert!(says(&app, "Ready").2.contains(measurement), "{}", says(&app, "Ready").2);
+    let app = until_app(&client, name, "is rejected", |app| {
+        says(app, "Ready").1 == "ReleaseRejected"
+    })
+    .await;
+    let measurement = app["status"]["rejected"][0]["measurement"]
+        .as_str()
+        .unwrap();
+    assert!(
+        measurement.contains("success") && measurement.contains("0.87"),
+        "{measurement}"
+    );
+    assert!(
+        says(&app, "Ready").2.contains(measurement),
+        "{}",
+        says(&app, "Ready").2
+    );
     assert_eq!(says(&app, "Degraded").1, "ReleaseRejected");
     let rollout = child(&client, &key).await.unwrap();
-    assert_eq!(rollout["spec"]["template"]["spec"]["containers"][0]["image"], "registry.example/api:1");
+    assert_eq!(
+        rollout["spec"]["template"]["spec"]["containers"][0]["image"],
+        "registry.example/api:1"
+    );
 }

@@ -33,7 +33,7 @@ pub struct TodoAppStatus {
     /// Components by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub components: BTreeMap<String, ComponentStatus>,
-    /// Databases by name.
+    /// PostgreSQL clusters and databases, as `Cluster/demo-db` or `Database/demo-db-orders`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub databases: BTreeMap<String, ResourceStatus>,
     /// Topics by name.

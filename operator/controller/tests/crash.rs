@@ -1,5 +1,6 @@
 //! The operator is killed before and after each single write; the next one ends in the state that one without a crash
-//! ends in.
+//! ends in. Every other write is lost, and the others are carried out and not answered; `cargo xtask test --full` has it
+//! the other way round too.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panic")]
 
@@ -246,13 +247,9 @@ async fn crash_at_each_write(
 #[tokio::test]
 async fn wherever_the_operator_crashes_the_next_one_ends_in_the_same_state() {
     crash_and_compare([Fate::Lost, Fate::Unanswered]).await;
-}
-
-#[tokio::test]
-#[ignore = "takes long: the other half of the crashes"]
-async fn wherever_the_operator_crashes_the_next_one_ends_in_the_same_state_with_the_fates_swapped()
-{
-    crash_and_compare([Fate::Unanswered, Fate::Lost]).await;
+    if std::env::var_os("TODO_OPERATOR_TEST_FULL").is_some() {
+        crash_and_compare([Fate::Unanswered, Fate::Lost]).await;
+    }
 }
 
 async fn crash_and_compare(fates: [Fate; 2]) {

@@ -5,6 +5,9 @@
 
 mod support;
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use kube::Client;
 use localcluster::{Cluster, Config, Kafka};
 use serde_json::{Value, json};
@@ -307,6 +310,12 @@ fn contains(case: &str, message: &str, parts: &[&str]) {
     }
 }
 
+/// An environment that the operator knows: an application is judged by it from the first time on.
+async fn ready_environment(client: &Client, name: &str, spec: &str) {
+    let made = environment(client, name, spec).await;
+    until_condition(client, &made, "Ready", "True").await;
+}
+
 async fn until_invalid(client: &Client, manifest: &Value) -> String {
     let app = until_condition(client, manifest, "Accepted", "False").await;
     for (kind, status) in [("Ready", "False"), ("Degraded", "True")] {
@@ -346,7 +355,7 @@ async fn delete(client: &Client, manifest: &Value) {
 async fn admission_refuses_what_it_can_see() {
     let world = world().await;
     let client = world.cluster.client().unwrap();
-    environment(&client, "refused", &environment_spec(world)).await;
+    ready_environment(&client, "refused", &environment_spec(world)).await;
     for (case, patch, parts) in REFUSED {
         let refusal = try_apply(&client, &spoilt("refused", "shop", patch)).await;
         contains(case, &refusal.expect_err(case), parts);
@@ -384,7 +393,7 @@ async fn admission_refuses_what_it_can_see() {
 async fn conditions_say_what_admission_cannot_see() {
     let world = world().await;
     let client = world.cluster.client().unwrap();
-    environment(&client, "judged", &environment_spec(world)).await;
+    ready_environment(&client, "judged", &environment_spec(world)).await;
     for (case, patch, parts) in INVALID {
         let manifest = spoilt("judged", "shop", patch);
         apply(&client, &manifest).await;
@@ -420,7 +429,7 @@ async fn conditions_say_what_admission_cannot_see() {
 async fn what_runs_keeps_running_and_others_go_on() {
     let world = world().await;
     let client = world.cluster.client().unwrap();
-    environment(&client, "beside", "").await;
+    ready_environment(&client, "beside", "").await;
     let spec = |image: &str| {
         format!(
             "{{components: {{web: {{kind: Site}}}}, release: {{images: [{{component: web, image: '{image}'}}]}}}}"
@@ -483,8 +492,8 @@ async fn what_runs_keeps_running_and_others_go_on() {
 async fn two_applications_cannot_have_the_same_thing() {
     let world = world().await;
     let client = world.cluster.client().unwrap();
-    environment(&client, "claims-a", &environment_spec(world)).await;
-    environment(&client, "claims-b", &environment_spec(world)).await;
+    ready_environment(&client, "claims-a", &environment_spec(world)).await;
+    ready_environment(&client, "claims-b", &environment_spec(world)).await;
     let older = spoilt(
         "claims-a",
         "older",
@@ -547,7 +556,7 @@ async fn two_applications_cannot_have_the_same_thing() {
 async fn partitions_are_judged_by_what_kafka_has() {
     let world = world().await;
     let client = world.cluster.client().unwrap();
-    environment(&client, "partitions", &environment_spec(world)).await;
+    ready_environment(&client, "partitions", &environment_spec(world)).await;
     let first = good("partitions", "shop");
     apply(&client, &first).await;
     until_condition(&client, &first, "TopicsReady", "True").await;
@@ -621,11 +630,20 @@ async fn environments_that_cannot_be_are_refused_with_a_reason() {
     until_condition(&client, &made, "Ready", "True").await;
 
     // Namespaces that are refused: the operator's own, one that nobody made, one that was there before.
-    apply(
+    let before = apply(
         &client,
         &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "before"}}),
     )
     .await;
+    // Kubernetes tells ages by the second.
+    let created: Timestamp = before["metadata"]["creationTimestamp"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    while Timestamp::now().as_second() <= created.as_second() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     for (namespace, rule) in [
         (
             support::OPERATOR,

@@ -8,8 +8,9 @@ use kube::core::{ApiResource, GroupVersionKind, Request, Resource as _};
 use serde_json::Value;
 use todo_operator_core::child::{Child, ChildKey};
 use todo_operator_core::kind::Kind;
-use todo_operator_core::live::{self, Live};
+use todo_operator_core::live::Live;
 use todo_operator_core::names::FIELD_MANAGER;
+use todo_operator_core::observe;
 use todo_operator_core::plan::{Deletion, Write};
 use tokio::sync::Semaphore;
 
@@ -141,8 +142,8 @@ impl Applier {
             key: key.clone(),
             source,
         })?;
-        let (key, live) =
-            live::read(key.kind, &object).ok_or_else(|| ApplyError::Answer { key: key.clone() })?;
+        let (key, live) = observe::read(key.kind, &object)
+            .ok_or_else(|| ApplyError::Answer { key: key.clone() })?;
         Ok(Applied { key, live })
     }
 

@@ -5,8 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use todo_operator_core::child::ChildKey;
 use todo_operator_core::kind::Kind;
-use todo_operator_core::live::{Detail, Live};
-use todo_operator_core::plan::Children;
+use todo_operator_core::live::{Children, Detail, Live};
 
 /// A TodoApp, by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -240,7 +239,7 @@ fn is_older(one: &str, than: &str) -> bool {
 #[allow(clippy::unwrap_used, reason = "tests fail by panic")]
 mod tests {
     use serde_json::json;
-    use todo_operator_core::live;
+    use todo_operator_core::observe;
 
     use super::*;
 
@@ -249,7 +248,7 @@ mod tests {
             "name": "demo-api", "namespace": "todo", "uid": uid, "resourceVersion": version,
             "labels": {"todo-operator.dev/app": "demo"},
         }});
-        live::read(Kind::Service, &object).unwrap()
+        observe::read(Kind::Service, &object).unwrap()
     }
 
     fn known(index: &Index) -> Option<Box<str>> {

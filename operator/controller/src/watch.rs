@@ -9,8 +9,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, runtime};
 use todo_operator_core::child::ChildKey;
 use todo_operator_core::kind::Kind;
-use todo_operator_core::live;
 use todo_operator_core::names::{FIELD_MANAGER, LABEL_MANAGED_BY};
+use todo_operator_core::observe;
 
 use crate::apply::api_resource;
 use crate::arrival::Arrival;
@@ -60,7 +60,7 @@ fn take_in(
     event: Result<watcher::Event<Arrival>, watcher::Error>,
 ) -> Vec<News> {
     // An object that is none cannot be told apart from one that is not there.
-    let read = |arrival: &Arrival| live::read(kind, &arrival.parse().ok()?);
+    let read = |arrival: &Arrival| observe::read(kind, &arrival.parse().ok()?);
     match event {
         Ok(watcher::Event::Init) => {
             listed.clear();

@@ -1,6 +1,6 @@
 //! The kinds of children that the operator makes or reads.
 
-use crate::plan::Wave;
+use crate::wave::Wave;
 
 /// A kind of child, or of an object that tells how a child is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

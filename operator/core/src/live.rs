@@ -3,17 +3,28 @@
 //! The record holds a hash of the fields that we own, never the body: whether a child must be written is a comparison of
 //! two hashes. What is needed of its status is read once, when the object arrives.
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde_json::Value;
 
-use crate::canonical::{self, Digest128};
+use crate::canonical::Digest128;
+use crate::cause::{Cause, Health};
 use crate::child::ChildKey;
-use crate::health::fields::{boxed, generation, integer, is_true, items, text};
-use crate::health::{self, Health};
 use crate::kind::Kind;
-use crate::names;
-use crate::projection;
-use crate::release::RevisionData;
+
+/// Every live object of an application: its children, and what tells how they are.
+pub type Children = BTreeMap<ChildKey, Arc<Live>>;
+
+/// One live object.
+pub fn find<'a>(
+    children: &'a Children,
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+) -> Option<&'a Arc<Live>> {
+    children.get(&ChildKey::new(kind, namespace, name))
+}
 
 /// A child as it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +106,7 @@ pub enum Detail {
         /// The pod-template hash, to tell the canary's pods from stable ones.
         hash: Option<Box<str>>,
         /// What hinders it, in the words of its status; `None` where nothing does.
-        problem: Option<Box<crate::health::Cause>>,
+        problem: Option<Box<Cause>>,
     },
     /// An AnalysisRun: the Rollout that it judges and how it ended.
     Analysis {
@@ -145,7 +156,7 @@ pub struct Workload {
     /// Pod-template hash of the version that the spec asks for.
     pub current_hash: Option<Box<str>>,
     /// The new version was given up (aborted, or its deadline passed): why.
-    pub rejected: Option<Box<crate::health::Cause>>,
+    pub rejected: Option<Box<Cause>>,
     /// ConfigMaps that its template names.
     pub config_maps: Vec<Box<str>>,
 }
@@ -178,336 +189,4 @@ pub struct RevisionComponent {
     pub config_map: Option<Box<str>>,
     /// Its migration Job.
     pub migration: Option<Box<str>>,
-}
-
-/// Reads an object of `kind` into its key and record; `None` where it has no name, UID or resourceVersion (which the
-/// API server never sends).
-pub fn read(kind: Kind, object: &Value) -> Option<(ChildKey, Live)> {
-    let name = text(object, "/metadata/name")?;
-    let namespace = text(object, "/metadata/namespace").unwrap_or_default();
-    let label = |name: &str| {
-        let value = object.pointer("/metadata/labels")?.get(name)?.as_str()?;
-        Some(boxed(value))
-    };
-    let app = label(names::LABEL_APP);
-    let (health, detail) = match kind {
-        Kind::ControllerRevision => (
-            Health::Ready,
-            revision(object, app.as_deref().unwrap_or_default()),
-        ),
-        Kind::Event => (Health::Ready, event(object)),
-        _ => health::read(kind, object),
-    };
-    let live = Live {
-        uid: boxed(text(object, "/metadata/uid")?),
-        resource_version: boxed(text(object, "/metadata/resourceVersion")?),
-        generation: generation(object),
-        owner: items(object, "/metadata/ownerReferences")
-            .find(|owner| is_true(owner, "/controller"))
-            .and_then(|owner| text(owner, "/uid"))
-            .map(boxed),
-        app,
-        component: label(names::LABEL_COMPONENT),
-        app_namespace: label(names::LABEL_NAMESPACE).unwrap_or_else(|| boxed(namespace)),
-        environment: label(names::LABEL_ENVIRONMENT),
-        owned: canonical::digest(&projection::project(kind, object)),
-        written: projection::our_entry(object)
-            .and_then(|entry| seconds(entry, "/time"))
-            .unwrap_or_default(),
-        deleting: health::is_being_deleted(object),
-        health,
-        detail,
-    };
-    Some((ChildKey::new(kind, namespace, name), live))
-}
-
-/// What a ControllerRevision of `app` holds; [`Detail::None`] where it is not in our form.
-fn revision(object: &Value, app: &str) -> Detail {
-    let data = object.get("data").map(RevisionData::deserialize);
-    let Some(Ok(data)) = data else {
-        return Detail::None;
-    };
-    let components = data
-        .components
-        .iter()
-        .map(|(name, inputs)| RevisionComponent {
-            name: boxed(name),
-            inputs: inputs.hash().into_boxed_str(),
-            image: boxed(&inputs.image),
-            config_hash: inputs.config_hash().into_boxed_str(),
-            config_map: inputs.config_map(app, name).map(String::into_boxed_str),
-            migration: inputs
-                .migration
-                .as_ref()
-                .map(|migration| boxed(&migration.job)),
-        })
-        .collect();
-    Detail::Revision(Box::new(RevisionSummary {
-        number: integer(object, "/revision").unwrap_or_default(),
-        fingerprint: data.fingerprint.into_boxed_str(),
-        version: data.release.version.map(String::into_boxed_str),
-        components,
-    }))
-}
-
-fn event(object: &Value) -> Detail {
-    // A series or a repetition says when it was last seen; a single one only when it was made.
-    let seen = [
-        "/series/lastObservedTime",
-        "/lastTimestamp",
-        "/eventTime",
-        "/firstTimestamp",
-        "/metadata/creationTimestamp",
-    ]
-    .into_iter()
-    .find_map(|time| seconds(object, time));
-    let word = |pointer| boxed(text(object, pointer).unwrap_or_default());
-    Detail::Event {
-        about: word("/involvedObject/name"),
-        reason: word("/reason"),
-        message: word("/message"),
-        seen: seen.unwrap_or_default(),
-    }
-}
-
-/// Seconds since the epoch of the time at `pointer`.
-pub(crate) fn seconds(object: &Value, pointer: &str) -> Option<i64> {
-    let time: jiff::Timestamp = text(object, pointer)?.parse().ok()?;
-    Some(time.as_second())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    /// A recorded answer of an API server: the body that was applied, and what the server held.
-    fn recorded(name: &str) -> (Value, Value) {
-        let path = format!(
-            "{}/tests/fixtures/settled/{name}.json",
-            env!("CARGO_MANIFEST_DIR")
-        );
-        let text = std::fs::read_to_string(path).unwrap();
-        let mut fixture: Value = serde_json::from_str(&text).unwrap();
-        (fixture["body"].take(), fixture["live"].take())
-    }
-
-    fn workload(name: &str, kind: Kind) -> Workload {
-        match read(kind, &recorded(name).1).unwrap().1.detail {
-            Detail::Workload(workload) => *workload,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn recorded_deployment_is_read_as_a_whole() {
-        let (body, live) = recorded("deployment");
-        let (key, record) = read(Kind::Deployment, &live).unwrap();
-        assert_eq!(key, ChildKey::new(Kind::Deployment, "rec-app", "todo-api"));
-        assert_eq!(record.app.as_deref(), Some("todo"));
-        assert_eq!(record.component.as_deref(), Some("api"));
-        assert_eq!(&*record.app_namespace, "rec-app");
-        assert_eq!((record.owner, record.environment), (None, None));
-        assert_eq!(record.generation, 1);
-        assert_eq!(*record.uid, *live["metadata"]["uid"].as_str().unwrap());
-        assert_eq!(
-            *record.resource_version,
-            *live["metadata"]["resourceVersion"].as_str().unwrap()
-        );
-        let written: jiff::Timestamp = live["metadata"]["creationTimestamp"]
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap();
-        assert_eq!(record.written, written.as_second());
-        let wanted = projection::neutral(Kind::Deployment, &body);
-        assert_eq!(record.owned, canonical::digest(&wanted));
-        assert!(!record.deleting);
-        let Detail::Workload(workload) = record.detail else {
-            panic!("{:?}", record.detail);
-        };
-        assert_eq!(workload.inputs.as_deref(), Some("0123456789ab"));
-        assert!(
-            workload
-                .image
-                .starts_with("registry.example.com/todo-api@sha256:")
-        );
-        assert_eq!(workload.config_maps, vec![boxed("todo-api-1a2b3c4d")]);
-        assert_eq!(workload.replicas, Some(2));
-    }
-
-    #[test]
-    fn recorded_owners_of_replicas_are_told_apart() {
-        for (name, kind, ours, theirs, replicas) in [
-            ("deployment", Kind::Deployment, true, false, 2),
-            (
-                "deployment_scaled_by_another_manager",
-                Kind::Deployment,
-                false,
-                true,
-                5,
-            ),
-            (
-                "deployment_replicas_co_owned",
-                Kind::Deployment,
-                true,
-                true,
-                3,
-            ),
-            ("rollout", Kind::Rollout, true, false, 2),
-            (
-                "rollout_scaled_by_another_manager",
-                Kind::Rollout,
-                false,
-                true,
-                5,
-            ),
-        ] {
-            let workload = workload(name, kind);
-            let read = (
-                workload.replicas_ours,
-                workload.replicas_theirs,
-                workload.replicas,
-            );
-            assert_eq!(read, (ours, theirs, Some(replicas)), "{name}");
-        }
-    }
-
-    #[test]
-    fn recorded_selector_and_weights_of_rollouts_are_read() {
-        let detail = |name, kind| read(kind, &recorded(name).1).unwrap().1.detail;
-        let hash = Some("6c54544bf9".into());
-        assert_eq!(
-            detail("service_with_selector_of_rollouts", Kind::Service),
-            Detail::Service { hash }
-        );
-        let weights = vec![
-            ("todo-web-stable".into(), 95),
-            ("todo-web-canary".into(), 5),
-        ];
-        assert_eq!(
-            detail(
-                "traefikservice_with_weights_of_rollouts",
-                Kind::TraefikService
-            ),
-            Detail::Weights(weights)
-        );
-    }
-
-    #[test]
-    fn recorded_revision_is_summed_up() {
-        let (body, live) = recorded("controllerrevision");
-        let (_, record) = read(Kind::ControllerRevision, &live).unwrap();
-        let inputs: crate::inputs::PodInputs =
-            serde_json::from_value(body["data"]["components"]["api"].clone()).unwrap();
-        let fingerprint = body["data"]["fingerprint"].as_str().unwrap();
-        assert_eq!(
-            record.detail,
-            Detail::Revision(Box::new(RevisionSummary {
-                number: 3,
-                fingerprint: fingerprint.into(),
-                version: Some("1.2.0".into()),
-                components: vec![RevisionComponent {
-                    name: "api".into(),
-                    inputs: inputs.hash().into(),
-                    image: "registry.example.com/api@sha256:00".into(),
-                    config_hash: inputs.config_hash().into(),
-                    config_map: inputs.config_map("todo", "api").map(Into::into),
-                    migration: Some("todo-api-migrate-01234567".into()),
-                }],
-            }))
-        );
-        assert!(record.health.is_ready());
-    }
-
-    #[test]
-    fn revision_of_somebody_else_has_no_detail() {
-        let object = json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "1"}, "data": {"spec": {}}});
-        assert_eq!(
-            read(Kind::ControllerRevision, &object).unwrap().1.detail,
-            Detail::None
-        );
-    }
-
-    #[test]
-    fn object_outside_of_the_apps_namespace_keeps_its_labels() {
-        let object = json!({"metadata": {
-            "name": "todo-test-events", "namespace": "kafka", "uid": "u", "resourceVersion": "1",
-            "labels": {"todo-operator.dev/namespace": "todo-test", "todo-operator.dev/environment": "test"},
-            "deletionTimestamp": "2026-01-01T00:00:00Z",
-        }});
-        let (key, live) = read(Kind::KafkaTopic, &object).unwrap();
-        assert_eq!(&*key.namespace, "kafka");
-        assert_eq!(&*live.app_namespace, "todo-test");
-        assert_eq!(live.environment.as_deref(), Some("test"));
-        assert_eq!(live.written, 0);
-        assert!(live.deleting && !live.health.is_ready());
-    }
-
-    #[test]
-    fn only_the_controlling_owner_counts() {
-        let object = json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "1", "ownerReferences": [
-            {"kind": "X", "name": "x", "uid": "other"}, {"kind": "TodoApp", "name": "a", "uid": "app", "controller": true}]}});
-        assert_eq!(
-            read(Kind::ConfigMap, &object).unwrap().1.owner.as_deref(),
-            Some("app")
-        );
-    }
-
-    #[test]
-    fn event_was_seen_when_it_last_repeated() {
-        let event = |times: Value| {
-            let mut object = json!({
-                "metadata": {"name": "e", "namespace": "n", "uid": "u", "resourceVersion": "1",
-                             "creationTimestamp": "1970-01-01T00:00:01Z"},
-                "involvedObject": {"kind": "Pod", "name": "web-1"}, "reason": "FailedMount", "message": "secret \"pg\" not found",
-            });
-            object
-                .as_object_mut()
-                .unwrap()
-                .extend(times.as_object().unwrap().clone());
-            object
-        };
-        for (times, expected) in [
-            (json!({"lastTimestamp": null, "eventTime": null}), 1),
-            (json!({"firstTimestamp": "1970-01-01T00:00:02Z"}), 2),
-            (json!({"eventTime": "1970-01-01T00:00:03.500000Z"}), 3),
-            (
-                json!({"eventTime": "1970-01-01T00:00:03Z", "lastTimestamp": "1970-01-01T00:00:04Z"}),
-                4,
-            ),
-            (
-                json!({"lastTimestamp": "1970-01-01T00:00:04Z", "series": {"lastObservedTime": "1970-01-01T00:00:05.000001Z"}}),
-                5,
-            ),
-        ] {
-            let (_, live) = read(Kind::Event, &event(times)).unwrap();
-            let Detail::Event {
-                about,
-                reason,
-                message,
-                seen,
-            } = live.detail
-            else {
-                panic!("{:?}", live.detail);
-            };
-            assert_eq!(
-                (&*about, &*reason, seen),
-                ("web-1", "FailedMount", expected)
-            );
-            assert_eq!(&*message, "secret \"pg\" not found");
-        }
-    }
-
-    #[test]
-    fn object_without_identity_is_no_object() {
-        for metadata in [
-            json!({"uid": "u", "resourceVersion": "1"}),
-            json!({"name": "a", "uid": "u"}),
-            json!({"name": "a"}),
-        ] {
-            assert_eq!(read(Kind::Pod, &json!({"metadata": metadata})), None);
-        }
-    }
 }

@@ -1,66 +1,22 @@
 //! What to write, in which order, and what to delete.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
+use crate::cause::Cause;
 use crate::child::{Child, ChildKey};
-use crate::health::{Cause, database};
+use crate::health::database;
 use crate::inputs::PodInputs;
 use crate::kind::Kind;
-use crate::live::{Detail, Live};
+use crate::live::{Children, Detail, Live};
 use crate::release::{self, Decision, RevisionData};
 use crate::render;
 use crate::topics::{self, LiveTopic, WantedTopic};
 use crate::validate::ValidApp;
+use crate::wave::Wave;
 
 pub mod carry;
 #[cfg(test)]
 pub(crate) mod tests;
-
-/// Every live object of an application: its children, and what tells how they are.
-pub type Children = BTreeMap<ChildKey, Arc<Live>>;
-
-/// One live object.
-pub fn find<'a>(
-    children: &'a Children,
-    kind: Kind,
-    namespace: &str,
-    name: &str,
-) -> Option<&'a Arc<Live>> {
-    children.get(&ChildKey::new(kind, namespace, name))
-}
-
-/// The order in which children are applied. A barrier stands behind `Storage`, `Databases` and `Migrations`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Wave {
-    /// Accounts, configuration, network policy: what pods need to start.
-    Policy,
-    /// PostgreSQL clusters, roles, topics.
-    Storage,
-    /// Databases, which need their roles.
-    Databases,
-    /// Migration Jobs, which need their databases.
-    Migrations,
-    /// Services, weighted routes and analysis templates, which a Rollout refers to.
-    Services,
-    /// Deployments, Rollouts, CronJobs.
-    Workloads,
-    /// Scalers and what opens the way from outside.
-    Traffic,
-}
-
-impl Wave {
-    /// All, in order.
-    pub const ALL: [Self; 7] = [
-        Self::Policy,
-        Self::Storage,
-        Self::Databases,
-        Self::Migrations,
-        Self::Services,
-        Self::Workloads,
-        Self::Traffic,
-    ];
-}
 
 /// What was observed, beside the TodoApp and its environment.
 #[derive(Clone, Copy, Debug)]

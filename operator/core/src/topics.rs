@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use todo_operator_api::TodoApp;
 
-use crate::health::Cause;
+use crate::cause::Cause;
 use crate::names;
 
 /// Reason of a topic that has more partitions than the spec asks for.

@@ -18,6 +18,7 @@ use todo_operator_core::projection;
 use todo_operator_core::release;
 use todo_operator_core::render::pod_inputs;
 use todo_operator_core::validate::{Holders, ValidApp};
+use todo_operator_core::wave::Wave;
 use todo_operator_core::{canonical, environment};
 
 use crate::cluster::{Cluster, Objects};
@@ -293,7 +294,7 @@ fn child_changes(
     let mut plan = plan::plan(valid, &inputs, &release::Decision::default(), &observed);
     // What goes in the end, whatever waits for what now.
     plan.barrier = None;
-    plan.waves = vec![(plan::Wave::Policy, rendered.children.clone())];
+    plan.waves = vec![(Wave::Policy, rendered.children.clone())];
     let orphans = plan::orphans(valid, &plan, &observed);
     let now: BTreeSet<&ChildKey> = orphans.iter().map(|orphan| &orphan.key).collect();
     changes.extend(now.iter().map(|key| Change::Removed(name(key), "")));

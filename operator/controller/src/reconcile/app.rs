@@ -16,13 +16,14 @@ use todo_operator_core::canonical::{self, Digest128};
 use todo_operator_core::child::ChildKey;
 use todo_operator_core::inputs::PodInputs;
 use todo_operator_core::kind::Kind;
-use todo_operator_core::live::Live;
-use todo_operator_core::plan::{self, Children, Deletion, Observed, Plan, Wave, Write};
+use todo_operator_core::live::{Children, Live};
+use todo_operator_core::plan::{self, Deletion, Observed, Plan, Write};
 use todo_operator_core::release::{self, Decision, RevisionData};
 use todo_operator_core::render;
 use todo_operator_core::status::{Outcome, Verdict};
 use todo_operator_core::topics::LiveTopic;
 use todo_operator_core::validate::{self, Problem, Surroundings, ValidApp};
+use todo_operator_core::wave::Wave;
 
 use super::delete as deletion;
 use super::{Error, app_key, is_deleting, retry, status};

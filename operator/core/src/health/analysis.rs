@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::fields::{boxed, is_true, items, text};
 use super::{Cause, Health};
+use crate::fields::{boxed, is_true, items, text};
 use crate::live::Detail;
 
 /// An AnalysisRun of a Rollout; others (an Experiment's) tell us nothing.

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::fields::{integer, is_observed, is_true, text};
 use super::{Cause, Health};
+use crate::fields::{integer, is_observed, is_true, text};
 use crate::live::Live;
 
 /// Seconds after a write of ours before a Cluster's status is believed: neither its phase nor its conditions say which
@@ -181,7 +181,7 @@ mod tests {
         object["metadata"]["managedFields"] = json!([
             {"manager": "todo-operator", "operation": "Apply", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}},
         ]);
-        let (_, live) = crate::live::read(Kind::Cluster, &object).unwrap();
+        let (_, live) = crate::observe::read(Kind::Cluster, &object).unwrap();
         assert!(!settled(&live, live.written + SETTLE_SECONDS - 1));
         assert!(settled(&live, live.written + SETTLE_SECONDS));
     }

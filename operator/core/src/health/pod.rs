@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::fields::{Condition, boxed, integer, is_true, items, text};
 use super::{Cause, Health, is_being_deleted};
+use crate::fields::{Condition, boxed, integer, is_true, items, text};
 use crate::live::Detail;
 use crate::names;
 

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::fields::Condition;
 use super::{Cause, Health, template};
+use crate::fields::Condition;
 use crate::live::Detail;
 
 /// A ReplicaSet that cannot create pods says why; otherwise its workload speaks for it.

@@ -5,9 +5,9 @@
 
 use serde_json::Value;
 
-use super::fields::{Condition, boxed, generation, integer, is_true, items, text};
 use super::workload::{DEADLINE_EXCEEDED, common, detail};
 use super::{Cause, Health};
+use crate::fields::{Condition, boxed, generation, integer, is_true, items, text};
 use crate::live::{Detail, Workload};
 
 /// Reason of a condition after an abort, whoever asked for it: an analysis, a person, the deadline.

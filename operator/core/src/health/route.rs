@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Health;
-use super::fields::{Condition, boxed, generation, integer, items, text};
+use crate::fields::{Condition, boxed, generation, integer, items, text};
 use crate::live::Detail;
 use crate::names;
 

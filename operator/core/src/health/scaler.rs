@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::fields::{Condition, boxed, integer, text};
 use super::{Cause, Health};
+use crate::fields::{Condition, boxed, integer, text};
 use crate::live::Detail;
 
 /// KEDA's `maxReplicaCount` where none is set.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::fields::{boxed, items, text};
+use crate::fields::{boxed, items, text};
 
 /// Image of the first container.
 pub(super) fn image(template: &Value) -> Box<str> {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::fields::{Condition, is_observed};
 use super::{Cause, Health};
+use crate::fields::{Condition, is_observed};
 
 /// The topic operator reports errors as `Ready=False`, and replaces `Ready` while it leaves a topic alone.
 pub(super) fn read(object: &Value) -> Health {

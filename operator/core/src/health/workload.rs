@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::fields::{Condition, boxed, integer, is_observed, is_true, text};
 use super::replica_set::replica_failure;
 use super::{Cause, Health, template};
+use crate::fields::{Condition, boxed, integer, is_observed, is_true, text};
 use crate::live::{Detail, Workload};
 use crate::names;
 use crate::projection;

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use todo_operator_api::component::ComponentKind;
 
-use super::{Children, Write, find};
+use super::Write;
 use crate::canonical;
 use crate::child::Child;
 use crate::kind::Kind;
-use crate::live::{Detail, Live, Workload};
+use crate::live::{Children, Detail, Live, Workload, find};
 use crate::names::ROLLOUTS_POD_TEMPLATE_HASH;
 use crate::projection;
 use crate::render;

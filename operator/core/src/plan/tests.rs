@@ -8,8 +8,8 @@ use todo_operator_api::status::Rejection;
 
 use super::*;
 use crate::canonical;
-use crate::health::Health;
-use crate::live::{RevisionComponent, RevisionSummary, Workload};
+use crate::cause::Health;
+use crate::live::{RevisionComponent, RevisionSummary, Workload, find};
 use crate::names;
 use crate::projection;
 use crate::render::tests::fixture::{Fixture, demo, with};

@@ -12,13 +12,13 @@ use todo_operator_api::release::Release;
 use todo_operator_api::status::Rejection;
 
 use crate::canonical;
+use crate::cause::{Cause, Health};
 use crate::child::{Child, ChildKey};
-use crate::health::{Cause, Health};
 use crate::inputs::PodInputs;
 use crate::kind::Kind;
-use crate::live::{Detail, Live, RevisionComponent, RevisionSummary, Workload};
+use crate::live::{Children, Detail, Live, RevisionComponent, RevisionSummary, Workload, find};
 use crate::names;
-use crate::plan::{Children, find};
+
 use crate::render::metadata;
 use crate::validate::{ValidApp, ValidComponent};
 

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use todo_operator_api::status::ComponentStatus;
 
 use super::Outcome;
-use crate::health::{Cause, Health};
+use crate::cause::{Cause, Health};
 use crate::kind::Kind;
+use crate::live::Children;
 use crate::live::{Detail, Live, Workload};
 use crate::names;
-use crate::plan::Children;
 use crate::release;
 use crate::render;
 use crate::validate::ValidComponent;

@@ -13,13 +13,14 @@ use todo_operator_api::status::{
 };
 
 use crate::canonical;
+use crate::cause::{Cause, Health};
 use crate::child::{Child, ChildKey};
-use crate::health::{Cause, Health};
 use crate::inputs::PodInputs;
 use crate::kind::Kind;
-use crate::plan::{self, Observed, Origin, Plan, Wave};
+use crate::plan::{self, Observed, Origin, Plan};
 use crate::release::{self, Decision};
 use crate::validate::{Problem, ValidApp};
+use crate::wave::Wave;
 
 pub mod components;
 pub mod reasons;

@@ -99,10 +99,10 @@ fn each_child_comes_in_its_wave_and_once() {
     let app = demo();
     let app = app.valid();
     let waves = [
-        (crate::plan::Wave::Storage, render::storage(&app)),
-        (crate::plan::Wave::Databases, render::databases(&app)),
-        (crate::plan::Wave::Services, render::services(&app)),
-        (crate::plan::Wave::Traffic, render::traffic(&app)),
+        (crate::wave::Wave::Storage, render::storage(&app)),
+        (crate::wave::Wave::Databases, render::databases(&app)),
+        (crate::wave::Wave::Services, render::services(&app)),
+        (crate::wave::Wave::Traffic, render::traffic(&app)),
     ];
     for (wave, children) in waves {
         assert!(!children.is_empty());

@@ -45,6 +45,12 @@ pub(crate) fn is_observed(object: &Value) -> bool {
     integer(object, "/status/observedGeneration").is_some_and(|seen| seen >= generation(object))
 }
 
+/// Seconds since the epoch of the time at `pointer`.
+pub(crate) fn seconds(object: &Value, pointer: &str) -> Option<i64> {
+    let time: jiff::Timestamp = text(object, pointer)?.parse().ok()?;
+    Some(time.as_second())
+}
+
 /// One entry of a list of conditions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Condition<'a>(&'a Value);
@@ -95,7 +101,7 @@ impl<'a> Condition<'a> {
     }
 
     /// It as a cause, in its own words.
-    pub(crate) fn cause(self) -> super::Cause {
-        super::Cause::new(self.reason(), self.message())
+    pub(crate) fn cause(self) -> crate::cause::Cause {
+        crate::cause::Cause::new(self.reason(), self.message())
     }
 }

@@ -159,6 +159,10 @@ pub struct Workload {
     pub rejected: Option<Box<Cause>>,
     /// ConfigMaps that its template names.
     pub config_maps: Vec<Box<str>>,
+    /// Of a Rollout: its status is about an earlier generation.
+    pub unobserved: bool,
+    /// Of a Rollout: it bears [`crate::names::ANNOTATION_OVERLOOKED`] of this generation.
+    pub told_to_look: bool,
 }
 
 /// What is needed of a ControllerRevision to decide.

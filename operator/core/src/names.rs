@@ -20,6 +20,8 @@ pub const LABEL_NAMESPACE: &str = "todo-operator.dev/namespace";
 pub const LABEL_ROLE: &str = "todo-operator.dev/role";
 /// Hash of the pod inputs that a workload was last rendered from.
 pub const ANNOTATION_INPUTS: &str = "todo-operator.dev/inputs";
+/// Generation of a Rollout that Argo Rollouts had overlooked: any event makes it look again.
+pub const ANNOTATION_OVERLOOKED: &str = "todo-operator.dev/overlooked";
 /// Says that a namespace without this environment's label may be taken over.
 pub const ANNOTATION_ADOPT: &str = "todo-operator.dev/adopt";
 /// Finalizer of a TodoApp that has something to clean up which garbage collection cannot reach.

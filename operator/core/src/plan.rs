@@ -304,7 +304,7 @@ pub struct Write {
 pub fn writes(app: &ValidApp<'_>, wave: &[Child], observed: &Observed<'_>) -> Vec<Write> {
     wave.iter()
         .filter(|child| !observed.missing.contains(&child.key.kind))
-        .filter_map(|child| carry::write(app, child, observed.children))
+        .filter_map(|child| carry::write(app, child, observed.children, observed.now))
         .collect()
 }
 

@@ -16,7 +16,7 @@ use todo_operator_core::canonical::{self, Digest128};
 use todo_operator_core::child::ChildKey;
 use todo_operator_core::inputs::PodInputs;
 use todo_operator_core::kind::Kind;
-use todo_operator_core::live::{Children, Live};
+use todo_operator_core::live::{Children, Detail, Live};
 use todo_operator_core::plan::{self, Deletion, Observed, Plan, Write};
 use todo_operator_core::release::{self, Decision, RevisionData};
 use todo_operator_core::render;
@@ -274,7 +274,7 @@ async fn converge(
         &decision,
         &gathered.beside(&children, &topics),
     );
-    let digest = rendered(&plan);
+    let digest = rendered(&plan, &children, gathered.now);
     let was_settled = context.memory.get(key).settled == Some(digest);
     let mut failures = Vec::new();
     let mut refused = Vec::new();
@@ -385,15 +385,26 @@ fn needs_cleanup(app: &ValidApp<'_>) -> bool {
     spec.deletion_policy == DeletionPolicy::Delete && (has_topics || spec.databases.is_some())
 }
 
-/// Hash of everything that is rendered.
-fn rendered(plan: &Plan) -> Digest128 {
+/// Hash of everything that is rendered, and of what changes in it by what others do: a canary under way, and one that was
+/// overlooked.
+fn rendered(plan: &Plan, children: &Children, now: i64) -> Digest128 {
+    let carried: Vec<_> = children
+        .iter()
+        .filter_map(|(key, live)| match &live.detail {
+            Detail::Workload(workload) => {
+                let overlooked = plan::carry::is_overlooked(key.kind, live, now);
+                Some((&key.name, workload.in_flight, overlooked))
+            }
+            _ => None,
+        })
+        .collect();
     let bodies: Vec<&serde_json::Value> = plan
         .waves
         .iter()
         .flat_map(|(_, children)| children)
         .map(|child| &child.body)
         .collect();
-    canonical::digest(&json!(bodies))
+    canonical::digest(&json!([bodies, carried]))
 }
 
 /// The body of the last good revision, where some component must run from it.

@@ -9,6 +9,7 @@ use super::workload::{DEADLINE_EXCEEDED, common, detail};
 use super::{Cause, Health};
 use crate::fields::{Condition, boxed, generation, integer, is_true, items, text};
 use crate::live::{Detail, Workload};
+use crate::names::ANNOTATION_OVERLOOKED;
 
 /// Reason of a condition after an abort, whoever asked for it: an analysis, a person, the deadline.
 const ABORTED: &str = "RolloutAborted";
@@ -19,6 +20,8 @@ pub(super) fn read(object: &Value) -> (Health, Detail) {
     workload.stable_hash = text(object, "/status/stableRS").map(boxed);
     workload.current_hash = text(object, "/status/currentPodHash").map(boxed);
     let observed = is_observed(object);
+    workload.unobserved = !observed;
+    workload.told_to_look = is_told_to_look(object);
     if observed {
         workload.rejected = rejection(object, &workload).map(Box::new);
     }
@@ -48,6 +51,14 @@ fn is_observed(object: &Value) -> bool {
     text(object, "/status/observedGeneration")
         .and_then(|observed| observed.parse().ok())
         .is_some_and(|observed: i64| observed == generation(object))
+}
+
+/// Whether we have told Argo Rollouts that it overlooks this generation.
+fn is_told_to_look(object: &Value) -> bool {
+    object
+        .pointer("/metadata/annotations")
+        .and_then(|annotations| annotations.get(ANNOTATION_OVERLOOKED)?.as_str()?.parse().ok())
+        .is_some_and(|overlooked: i64| overlooked == generation(object))
 }
 
 fn health(object: &Value, workload: &Workload) -> Health {

@@ -8,7 +8,7 @@ use crate::canonical;
 use crate::child::Child;
 use crate::kind::Kind;
 use crate::live::{Children, Detail, Live, Workload, find};
-use crate::names::ROLLOUTS_POD_TEMPLATE_HASH;
+use crate::names::{ANNOTATION_OVERLOOKED, ROLLOUTS_POD_TEMPLATE_HASH};
 use crate::projection;
 use crate::render;
 use crate::validate::ValidApp;
@@ -19,8 +19,15 @@ const PAUSED: [&str; 2] = [
     "autoscaling.keda.sh/paused-scale-out",
 ];
 
-/// The write that makes `child` as it should be; `None` where it already is.
-pub fn write(app: &ValidApp<'_>, child: &Child, children: &Children) -> Option<Write> {
+/// Seconds after a write of ours after which Argo Rollouts must have seen it.
+///
+/// It may not: at the end of a sync it puts the Rollout as it has just written it into its cache, over what came in
+/// meanwhile (v1.9.1, `writeBackToInformer`), and then nothing reminds it. A release that goes back is written at such a
+/// moment: right after a status of Argo Rollouts.
+pub const OVERLOOKED_SECONDS: i64 = 5;
+
+/// The write that makes `child` as it should be; `None` where it already is. `now` is in seconds since the epoch.
+pub fn write(app: &ValidApp<'_>, child: &Child, children: &Children, now: i64) -> Option<Write> {
     let mut child = child.clone();
     let live = children.get(&child.key).map(AsRef::as_ref);
     if child.key.kind == Kind::ScaledObject {
@@ -44,6 +51,9 @@ pub fn write(app: &ValidApp<'_>, child: &Child, children: &Children) -> Option<W
     let mut must_write = false;
     match &live.detail {
         Detail::Workload(workload) => {
+            if is_overlooked(child.key.kind, live, now) {
+                annotate(&mut child, ANNOTATION_OVERLOOKED, &live.generation.to_string());
+            }
             if workload.in_flight
                 && let Some(strategy) = &workload.strategy
             {
@@ -142,16 +152,38 @@ fn hold_scaler_during_canary(app: &ValidApp<'_>, child: &mut Child, children: &C
     if !(is_worker && in_flight) {
         return;
     }
+    for name in PAUSED {
+        annotate(child, name, "true");
+    }
+}
+
+fn annotate(child: &mut Child, name: &str, value: &str) {
     if let Some(metadata) = child
         .body
         .get_mut("metadata")
         .and_then(Value::as_object_mut)
     {
-        let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
-        for name in PAUSED {
-            annotations[name] = json!("true");
-        }
+        metadata.entry("annotations").or_insert_with(|| json!({}))[name] = json!(value);
     }
+}
+
+/// Whether Argo Rollouts has overlooked what we wrote, and is told, or has been told, to look again.
+pub fn is_overlooked(kind: Kind, live: &Live, now: i64) -> bool {
+    let Detail::Workload(workload) = &live.detail else {
+        return false;
+    };
+    kind == Kind::Rollout
+        && workload.unobserved
+        && (workload.told_to_look || now.saturating_sub(live.written) >= OVERLOOKED_SECONDS)
+}
+
+/// Seconds until a Rollout counts as overlooked, where Argo Rollouts has not seen our last write yet.
+pub fn overlooked_in(kind: Kind, live: &Live, now: i64) -> Option<i64> {
+    let Detail::Workload(workload) = &live.detail else {
+        return None;
+    };
+    let waits = kind == Kind::Rollout && workload.unobserved && !is_overlooked(kind, live, now);
+    waits.then(|| OVERLOOKED_SECONDS - now.saturating_sub(live.written))
 }
 
 /// Writes the live weights into the back ends of the same names.

@@ -411,7 +411,7 @@ fn replicas_are_handed_over_and_taken_back() {
         let child = render::workloads(&app, &wanted)
             .into_iter()
             .find(|c| &*c.key.name == "demo-web" && c.key.kind == Kind::Rollout)?;
-        let write = carry::write(&app, &child, &world.children)?;
+        let write = carry::write(&app, &child, &world.children, NOW)?;
         Some(write.child.body["spec"].get("replicas").cloned())
     };
     assert_eq!(sent(&world, &scaled), None, "nothing to write");
@@ -452,7 +452,7 @@ fn what_argo_rollouts_wrote_is_carried_over() {
         .iter()
         .find(|child| &*child.key.name == "demo-web-stable")
         .unwrap();
-    let write = carry::write(&app, stable, &world.children).unwrap();
+    let write = carry::write(&app, stable, &world.children, NOW).unwrap();
     assert_eq!(
         write.child.body["spec"]["selector"][names::ROLLOUTS_POD_TEMPLATE_HASH],
         "abc"
@@ -480,7 +480,7 @@ fn weights_are_carried_over() {
         ]);
         live.owned = canonical::digest(&json!("drifted"));
     });
-    let write = carry::write(&app, weighted, &world.children).unwrap();
+    let write = carry::write(&app, weighted, &world.children, NOW).unwrap();
     let weights: Vec<&Value> = write.child.body["spec"]["weighted"]["services"]
         .as_array()
         .unwrap()
@@ -510,7 +510,7 @@ fn the_ladder_is_not_changed_under_way() {
         .iter()
         .find(|child| &*child.key.name == "demo-web" && child.key.kind == Kind::Rollout)
         .unwrap();
-    let write = carry::write(&app, web, &world.children).unwrap();
+    let write = carry::write(&app, web, &world.children, NOW).unwrap();
     assert_eq!(write.child.body["spec"]["strategy"], strategy);
 }
 
@@ -552,4 +552,43 @@ fn a_deployment_stays_until_the_rollout_that_replaces_it_is_healthy() {
         !world.children.contains_key(&deployment),
         "the Rollout was healthy at once"
     );
+}
+
+#[test]
+fn argo_rollouts_is_told_once_to_look_at_what_it_has_overlooked() {
+    let fixture = demo();
+    let mut world = World::proven(&fixture);
+    let app = fixture.valid();
+    let (wanted, _) = world.decide(&app);
+    let rollout = render::workloads(&app, &wanted)
+        .into_iter()
+        .find(|child| &*child.key.name == "demo-web" && child.key.kind == Kind::Rollout)
+        .unwrap();
+    let live = |world: &World| world.children[&rollout.key].clone();
+    let written = live(&world).written;
+    let late = written + carry::OVERLOOKED_SECONDS;
+    let sent = |world: &World, now: i64| carry::write(&app, &rollout, &world.children, now);
+    assert_eq!(sent(&world, late), None, "it has seen everything");
+
+    world.change_workload(Kind::Rollout, "demo-web", |workload| {
+        workload.unobserved = true;
+    });
+    let wait = |world: &World, now| carry::overlooked_in(Kind::Rollout, &live(world), now);
+    assert_eq!(sent(&world, late - 1), None, "it may be about to look");
+    assert_eq!(wait(&world, late - 1), Some(1));
+    let told = sent(&world, late).unwrap().child;
+    let annotation = &told.body["metadata"]["annotations"][crate::names::ANNOTATION_OVERLOOKED];
+    assert_eq!(*annotation, json!(live(&world).generation.to_string()));
+
+    // The write itself is young; the word stays until it has looked.
+    world.change_workload(Kind::Rollout, "demo-web", |workload| {
+        workload.told_to_look = true;
+    });
+    let again = sent(&world, written).unwrap().child;
+    assert_eq!(again.body, told.body);
+    assert_eq!(wait(&world, written), None);
+    world.change_workload(Kind::Rollout, "demo-web", |workload| {
+        workload.unobserved = false;
+    });
+    assert_eq!(sent(&world, late), None, "it has looked");
 }

@@ -17,7 +17,7 @@ use crate::cause::{Cause, Health};
 use crate::child::{Child, ChildKey};
 use crate::inputs::PodInputs;
 use crate::kind::Kind;
-use crate::plan::{self, Observed, Origin, Plan};
+use crate::plan::{self, Observed, Origin, Plan, carry};
 use crate::release::{self, Decision};
 use crate::validate::{Problem, ValidApp};
 use crate::wave::Wave;
@@ -114,13 +114,19 @@ pub fn status(outcome: &Outcome<'_>) -> Verdict {
             .iter()
             .any(|(_, cause)| &*cause.reason == "Settling")
     });
-    let again_in = if settling {
-        Some(SignedDuration::from_secs(
-            crate::health::database::SETTLE_SECONDS,
-        ))
-    } else {
-        again_in
-    };
+    let settled_in = settling.then_some(crate::health::database::SETTLE_SECONDS);
+    let now = outcome.observed.now;
+    let overlooked_in = outcome
+        .observed
+        .children
+        .iter()
+        .filter_map(|(key, live)| carry::overlooked_in(key.kind, live, now));
+    let again_in = settled_in
+        .into_iter()
+        .chain(overlooked_in)
+        .map(SignedDuration::from_secs)
+        .chain(again_in)
+        .min();
     Verdict { status, again_in }
 }
 

@@ -57,7 +57,13 @@ fn is_observed(object: &Value) -> bool {
 fn is_told_to_look(object: &Value) -> bool {
     object
         .pointer("/metadata/annotations")
-        .and_then(|annotations| annotations.get(ANNOTATION_OVERLOOKED)?.as_str()?.parse().ok())
+        .and_then(|annotations| {
+            annotations
+                .get(ANNOTATION_OVERLOOKED)?
+                .as_str()?
+                .parse()
+                .ok()
+        })
         .is_some_and(|overlooked: i64| overlooked == generation(object))
 }
 

@@ -52,7 +52,11 @@ pub fn write(app: &ValidApp<'_>, child: &Child, children: &Children, now: i64) -
     match &live.detail {
         Detail::Workload(workload) => {
             if is_overlooked(child.key.kind, live, now) {
-                annotate(&mut child, ANNOTATION_OVERLOOKED, &live.generation.to_string());
+                annotate(
+                    &mut child,
+                    ANNOTATION_OVERLOOKED,
+                    &live.generation.to_string(),
+                );
             }
             if workload.in_flight
                 && let Some(strategy) = &workload.strategy

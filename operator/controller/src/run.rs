@@ -41,8 +41,9 @@ use crate::reconcile;
 use crate::topics::TopicCache;
 use crate::watch::{self, News};
 
-/// TodoApps that are reconciled at once.
-const CONCURRENT_APPS: u16 = 16;
+/// TodoApps that are reconciled at once: enough to keep every apply busy that may be under way, and no more bodies in
+/// memory than that takes.
+const CONCURRENT_APPS: u16 = 8;
 
 /// Everything from outside.
 pub struct Outside {

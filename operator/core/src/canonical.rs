@@ -1,7 +1,7 @@
 //! Hashes of canonical JSON (RFC 8785).
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use todo_operator_api::release::Release;
 
@@ -27,8 +27,8 @@ pub fn short<T: Serialize>(value: &T, length: usize) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest128(pub [u8; 16]);
 
-/// [`Digest128`] of a JSON value.
-pub fn digest(value: &Value) -> Digest128 {
+/// [`Digest128`] of a value's JSON.
+pub fn digest<T: Serialize>(value: &T) -> Digest128 {
     let bytes = serde_json_canonicalizer::to_vec(value).unwrap_or_default();
     let mut short = [0; 16];
     for (to, from) in short.iter_mut().zip(Sha256::digest(&bytes)) {

@@ -404,7 +404,7 @@ fn rendered(plan: &Plan, children: &Children, now: i64) -> Digest128 {
         .flat_map(|(_, children)| children)
         .map(|child| &child.body)
         .collect();
-    canonical::digest(&json!([bodies, carried]))
+    canonical::digest(&(bodies, carried))
 }
 
 /// The body of the last good revision, where some component must run from it.

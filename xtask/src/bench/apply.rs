@@ -14,7 +14,7 @@ use super::audit::AuditLog;
 use super::operator::PATIENCE;
 use super::report::{Goal, Report, percentile};
 use super::stage::{Beside, Stage};
-use super::{Args, fixture, load};
+use super::{Args, cpu, fixture, load};
 use crate::progress::heading;
 
 /// Requests at once of the bare load, of which the fastest is taken.
@@ -24,14 +24,34 @@ const ROUNDS: usize = 3;
 /// Applications that are applied one by one.
 const SINGLE_APPS: usize = 100;
 const WRITES: &str = "todo_operator_writes_total";
+const RECONCILES: &str = "todo_operator_reconciles_total";
 /// No request of the operator for so long is the end of a round.
 const QUIET: Duration = Duration::from_secs(2);
 
+/// What one of the two did.
+struct Turn {
+    /// Children per second.
+    rate: f64,
+    /// Milliseconds of CPU for each child: etcd's, the API server's and the client's.
+    cpu: f64,
+}
+
+impl Turn {
+    fn new(children: usize, took: Duration, cpu_seconds: f64) -> Self {
+        let children = children as f64;
+        Self {
+            rate: children / took.as_secs_f64(),
+            cpu: cpu_seconds * 1_000.0 / children,
+        }
+    }
+}
+
 /// One turn of each.
 struct Round {
-    bare: f64,
-    operator: f64,
+    bare: Turn,
+    operator: Turn,
     requests: f64,
+    reconciles: f64,
 }
 
 /// Measures.
@@ -54,8 +74,8 @@ pub async fn run(args: &Args, root: &Path, executable: &Path) -> Result<Report> 
         ));
         let round = round(&stage, &client, apps, workers).await?;
         eprintln!(
-            "  bare load {:.0}/s, operator {:.0}/s",
-            round.bare, round.operator
+            "  bare load {:.0}/s and {:.2} ms of CPU for each, operator {:.0}/s and {:.2} ms",
+            round.bare.rate, round.bare.cpu, round.operator.rate, round.operator.cpu
         );
         rounds.push(round);
     }
@@ -66,24 +86,39 @@ pub async fn run(args: &Args, root: &Path, executable: &Path) -> Result<Report> 
     Ok(Report::default()
         .figure(
             "ratio",
-            median(&|round| round.operator / round.bare),
+            median(&|round| round.operator.rate / round.bare.rate),
             Goal::AtLeast(0.8),
         )
         .figure(
             "children_per_s",
-            median(&|round| round.operator),
+            median(&|round| round.operator.rate),
             Goal::None,
         )
         .figure(
             "bare_children_per_s",
-            median(&|round| round.bare),
+            median(&|round| round.bare.rate),
             Goal::None,
         )
         .figure("bare_workers", workers as f64, Goal::None)
         .figure(
+            "cpu_ms_per_child",
+            median(&|round| round.operator.cpu),
+            Goal::None,
+        )
+        .figure(
+            "bare_cpu_ms_per_child",
+            median(&|round| round.bare.cpu),
+            Goal::None,
+        )
+        .figure(
             "requests_per_child",
             median(&|round| round.requests),
             Goal::AtMost(1.2),
+        )
+        .figure(
+            "reconciles_per_app",
+            median(&|round| round.reconciles),
+            Goal::None,
         )
         .figure("p50_ms", percentile(&delays, 0.5), Goal::AtMost(250.0))
         .figure("p99_ms", percentile(&delays, 0.99), Goal::AtMost(250.0)))
@@ -107,7 +142,7 @@ async fn best_workers(stage: &Stage, client: &Client, apps: usize) -> Result<usi
     let children = Arc::new(stage.children(&apps)?);
     let (mut best, mut fastest) = (WORKERS[0], 0.0);
     for workers in WORKERS {
-        let rate = bare(stage, client, &children, workers).await?;
+        let Turn { rate, .. } = bare(stage, client, &children, workers).await?;
         eprintln!("  {workers} at once: {rate:.0} children/s");
         if rate > fastest {
             (best, fastest) = (workers, rate);
@@ -117,16 +152,20 @@ async fn best_workers(stage: &Stage, client: &Client, apps: usize) -> Result<usi
     Ok(best)
 }
 
-/// The bare load's children per second; leaves none behind.
+/// The bare load's turn; leaves no child behind.
 async fn bare(
     stage: &Stage,
     client: &Client,
     children: &Arc<Vec<Child>>,
     workers: usize,
-) -> Result<f64> {
+) -> Result<Turn> {
+    let ours = i32::try_from(std::process::id())?;
+    let cpu_seconds = || -> Result<f64> { Ok(stage.cpu_seconds()? + cpu::seconds(ours)?) };
+    let before = cpu_seconds()?;
     let took = load::apply(client, children, workers).await?;
+    let turn = Turn::new(children.len(), took, cpu_seconds()? - before);
     stage.delete_children().await?;
-    Ok(children.len() as f64 / took.as_secs_f64())
+    Ok(turn)
 }
 
 async fn round(stage: &Stage, client: &Client, apps: usize, workers: usize) -> Result<Round> {
@@ -135,20 +174,24 @@ async fn round(stage: &Stage, client: &Client, apps: usize, workers: usize) -> R
     let children = Arc::new(stage.children(&apps)?);
     let bare = bare(stage, client, &children, workers).await?;
     let mut audit = stage.audit()?;
+    let before = stage.cpu_seconds()?;
     let mut operator = stage.operator()?;
     // From the start of the process: its lists and its Lease are part of the price.
     let took = operator
         .until_metric(WRITES, "", children.len() as f64)
         .await?;
+    let cpu_seconds = stage.cpu_seconds()? - before + operator.cpu_seconds()?;
     let mut requests = Vec::new();
     until_quiet(&mut audit, &mut requests).await?;
+    let reconciles = operator.metric(RECONCILES, "kind=\"TodoApp\"").await;
     operator.stop()?;
     stage.delete_children().await?;
     stage.delete_apps().await?;
     Ok(Round {
         bare,
-        operator: children.len() as f64 / took.as_secs_f64(),
+        operator: Turn::new(children.len(), took, cpu_seconds),
         requests: requests.len() as f64 / children.len() as f64,
+        reconciles: reconciles / apps.len() as f64,
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod apply;
 mod audit;
+mod cpu;
 mod fixture;
 mod idle;
 mod load;

@@ -10,10 +10,9 @@ use localcluster::Life;
 use localcluster::process::{Directory, Process, Spec, tail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::cpu;
 use crate::up::operator::NAME;
 
-/// Clock ticks of `/proc/<pid>/stat`: 100 a second on every Linux, whatever the kernel's own tick.
-const TICKS_PER_SECOND: f64 = 100.0;
 /// How long a bench waits for something that takes seconds.
 pub const PATIENCE: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(25);
@@ -92,9 +91,7 @@ impl Operator {
 
     /// Seconds of CPU that it has used.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        cpu_ticks(&self.proc("stat")?)
-            .map(|ticks| ticks / TICKS_PER_SECOND)
-            .context("/proc/<pid>/stat has no times")
+        cpu::seconds(self.process.id().context("the operator has ended")?)
     }
 
     /// Resident memory in MiB.
@@ -111,7 +108,7 @@ impl Operator {
         loop {
             tokio::time::sleep(quiet).await;
             let now = self.cpu_seconds()?;
-            if now - before < 0.01 * quiet.as_secs_f64() + 1.0 / TICKS_PER_SECOND {
+            if now - before < 0.01 * quiet.as_secs_f64() + cpu::TICK {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -130,15 +127,6 @@ impl Operator {
         fs::read_to_string(&path)
             .with_context(|| format!("cannot read {path}: has the operator ended?"))
     }
-}
-
-/// User and system time: fields 14 and 15. The second field is the name in brackets, which may contain anything.
-fn cpu_ticks(stat: &str) -> Option<f64> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11);
-    let user: f64 = fields.next()?.parse().ok()?;
-    let system: f64 = fields.next()?.parse().ok()?;
-    Some(user + system)
 }
 
 fn resident_kib(status: &str) -> Option<f64> {
@@ -187,12 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_memory_are_read_as_the_kernel_writes_them() {
-        assert_eq!(
-            cpu_ticks("7 (a) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14"),
-            Some(23.0)
-        );
-        assert_eq!(cpu_ticks("7 (a"), None);
+    fn memory_is_read_as_the_kernel_writes_it() {
         assert_eq!(
             resident_kib("Name:\tx\nVmRSS:\t   20480 kB\nVmSwap: 1 kB\n"),
             Some(20_480.0)

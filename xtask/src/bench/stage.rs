@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, ListParams, PostParams, Request};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config as KubeConfig};
-use localcluster::{Cluster, Config, Node, Peer};
+use localcluster::{Cluster, Config, Node, Part, Peer};
 use serde_json::json;
 use todo_operator_api::{TodoApp, TodoEnvironment};
 use todo_operator_core::child::Child;
@@ -19,7 +19,7 @@ use todo_operator_core::names::LABEL_APP;
 
 use super::audit::AuditLog;
 use super::operator::Operator;
-use super::{fixture, load};
+use super::{cpu, fixture, load};
 use crate::progress::{heading, shown};
 use crate::up::{kubectl::Kubectl, operator};
 
@@ -126,6 +126,19 @@ impl Stage {
     /// The audit log, from now.
     pub fn audit(&self) -> Result<AuditLog> {
         AuditLog::from_now(&self.cluster.audit_log())
+    }
+
+    /// Seconds of CPU that the API server and etcd have used.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let mut seconds = 0.0;
+        for part in [Part::Etcd, Part::ApiServer] {
+            let pid = self
+                .cluster
+                .process_id(part)
+                .with_context(|| format!("{} has ended", part.name()))?;
+            seconds += cpu::seconds(pid)?;
+        }
+        Ok(seconds)
     }
 
     /// The environment of an application by number.

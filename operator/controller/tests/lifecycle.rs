@@ -110,18 +110,19 @@ async fn make_all(client: &Client, kafka: &str) -> BTreeMap<&'static str, Value>
     futures::future::join_all(made).await.into_iter().collect()
 }
 
-/// All children of all variants by key, each with its resourceVersion.
+/// All children of all variants by key, each with what changes when the operator writes it. (Its resourceVersion changes
+/// when others write its status, too.)
 async fn versions(client: &Client) -> BTreeMap<ChildKey, String> {
     let mut versions = BTreeMap::new();
     for namespace in ["traefik", "gateway", "external", "kafka"] {
         for (key, child) in children(client, namespace).await {
-            // Others write its status.
-            let kept = (
-                &child["metadata"]["uid"],
-                &child["metadata"]["generation"],
-                &child["metadata"]["managedFields"][0]["time"],
-            );
-            versions.insert(key, json!(kept).to_string());
+            let metadata = &child["metadata"];
+            let managers = metadata["managedFields"].as_array().unwrap();
+            let ours = managers
+                .iter()
+                .find(|entry| entry["manager"] == "todo-operator");
+            let kept = json!([metadata["uid"], metadata["generation"], ours]);
+            versions.insert(key, kept.to_string());
         }
     }
     versions

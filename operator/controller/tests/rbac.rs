@@ -281,7 +281,13 @@ async fn every_permission_is_used_and_none_is_dangerous() {
         .values()
         .flat_map(|rules| permissions(rules))
         .collect();
-    let exercised = exercised(&cluster);
+    let mut exercised = exercised(&cluster);
+    // An Event is patched only where the same one is told again within six minutes: chance decides whether that was so.
+    exercised.insert((
+        "events.k8s.io".to_owned(),
+        "events".to_owned(),
+        "patch".to_owned(),
+    ));
     let unused: Vec<_> = granted.difference(&exercised).collect();
     assert_eq!(unused, Vec::<&Permission>::new(), "granted and never used");
 }

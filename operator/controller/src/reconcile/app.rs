@@ -8,7 +8,6 @@ use futures::future::join_all;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
-use serde_json::json;
 use todo_operator_api::app::DeletionPolicy;
 use todo_operator_api::environment::MessagingProvider;
 use todo_operator_api::{TodoApp, TodoEnvironment};

@@ -118,6 +118,7 @@ impl<'a> Stage<'a> {
         stage.app = app(name, "demo", &stage.fill(spec));
         apply(client, &stage.app).await;
         until_ready(client, &stage.app).await;
+        stage.settle(&stage.environment).await;
         stage
     }
 

@@ -47,8 +47,8 @@ impl Change {
     }
 }
 
-/// How long it may take until what was taken back is gone, beyond the application's being Ready.
-const BACK: Duration = Duration::from_secs(30);
+/// How long it may take until what is no longer needed is gone, beyond the application's being Ready.
+const TIDIED: Duration = Duration::from_secs(30);
 /// Kinds of which some stay because they hold what was: revisions, what they need, migrations that ran.
 const HISTORY: [Kind; 3] = [Kind::ControllerRevision, Kind::ConfigMap, Kind::Job];
 
@@ -191,10 +191,21 @@ impl<'a> Stage<'a> {
         let mut wrong = Vec::new();
         apply(self.client, &self.changed(manifest, change.patch())).await;
         self.settle(manifest).await;
-        match (change, difference(first, &self.state().await)) {
-            (Change::Changes(_), Some(_)) | (Change::Silent(_), None) => {}
-            (Change::Changes(_), None) => wrong.push(format!("{case}: no child has changed")),
-            (Change::Silent(_), Some(other)) => wrong.push(format!("{case}: {other}")),
+        // What is no longer needed goes after the application is Ready: it may be the only thing that changes.
+        let begun = Instant::now();
+        loop {
+            match (change, difference(first, &self.state().await)) {
+                (Change::Changes(_), Some(_)) | (Change::Silent(_), None) => break,
+                (Change::Changes(_), None) if begun.elapsed() < TIDIED => {}
+                (Change::Changes(_), None) => {
+                    wrong.push(format!("{case}: no child has changed"));
+                    break;
+                }
+                (Change::Silent(_), Some(other)) => {
+                    wrong.push(format!("{case}: {other}"));
+                    break;
+                }
+            }
         }
         apply(self.client, manifest).await;
         self.settle(manifest).await;
@@ -202,7 +213,7 @@ impl<'a> Stage<'a> {
         while let Some(other) = difference(first, &self.state().await) {
             // From here on nothing would be as it was at first.
             assert!(
-                begun.elapsed() < BACK,
+                begun.elapsed() < TIDIED,
                 "{case}: taken back, but {other}; {wrong:?}"
             );
         }

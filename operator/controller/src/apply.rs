@@ -14,6 +14,9 @@ use todo_operator_core::observe;
 use todo_operator_core::plan::{Deletion, Write};
 use tokio::sync::Semaphore;
 
+use crate::backlog::Backlog;
+use crate::outside::Clock;
+
 /// A child as the API server has it after our write. Only [`Applier`] makes one.
 #[derive(Debug)]
 pub struct Applied {
@@ -105,14 +108,18 @@ const IN_FLIGHT: usize = 16;
 #[derive(Clone)]
 pub struct Applier {
     client: Client,
+    clock: Arc<dyn Clock>,
+    backlog: Arc<Backlog>,
     in_flight: Arc<Semaphore>,
 }
 
 impl Applier {
-    /// An applier that writes through `client`.
-    pub fn new(client: Client) -> Self {
+    /// An applier that writes through `client`, and notes in `backlog` when a child has to wait.
+    pub fn new(client: Client, clock: Arc<dyn Clock>, backlog: Arc<Backlog>) -> Self {
         Self {
             client,
+            clock,
+            backlog,
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
         }
     }
@@ -132,6 +139,9 @@ impl Applier {
         let request = Request::new(resource_url(key.kind, &key.namespace))
             .patch(&key.name, &params, &Patch::Apply(&child.body))
             .map_err(kube::Error::BuildRequest);
+        if self.in_flight.available_permits() == 0 {
+            self.backlog.note(self.clock.now());
+        }
         let permit = self.in_flight.acquire().await;
         let answer: Result<Value, kube::Error> = match request {
             Ok(request) => self.client.request(request).await,

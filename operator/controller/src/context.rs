@@ -13,6 +13,7 @@ use todo_operator_core::canonical::Digest128;
 use todo_operator_core::child::ChildKey;
 
 use crate::apply::Applier;
+use crate::backlog::Backlog;
 use crate::claims::Claims;
 use crate::index::{AppKey, Index};
 use crate::kafka::KafkaAdmin;
@@ -27,6 +28,8 @@ pub struct Context {
     pub client: Client,
     /// Writes children.
     pub applier: Applier,
+    /// Statuses that wait for children.
+    pub backlog: Arc<Backlog>,
     /// Every object that is watched.
     pub index: Arc<Index>,
     /// Every TodoApp.
@@ -87,6 +90,23 @@ impl Memories {
     /// Changes what is remembered of an application.
     pub fn update(&self, app: &AppKey, change: impl FnOnce(&mut Memory)) {
         change(self.lock().entry(app.clone()).or_default());
+    }
+
+    /// Whether the watch brings what our own last write of the status made. Then it need not be kept any longer, nor be
+    /// reconciled: the reconcile that wrote it is the one that it would begin.
+    pub fn is_echo(&self, app: &AppKey, brought: &TodoApp) -> bool {
+        let mut apps = self.lock();
+        let Some(memory) = apps.get_mut(app) else {
+            return false;
+        };
+        let is_echo = memory.newest.as_ref().is_some_and(|ours| {
+            ours.metadata.uid == brought.metadata.uid
+                && ours.metadata.resource_version == brought.metadata.resource_version
+        });
+        if is_echo {
+            memory.newest = None;
+        }
+        is_echo
     }
 
     /// Forgets an application that is gone.

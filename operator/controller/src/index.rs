@@ -50,6 +50,8 @@ struct Inner {
     listed: BTreeSet<Kind>,
     /// The newest resourceVersion that the watch of a kind has brought. It brings them in order.
     watched: HashMap<Kind, u128>,
+    /// Versions that our own writes made, until the watch has brought them.
+    echoes: HashSet<(Kind, u128)>,
 }
 
 impl Index {
@@ -65,7 +67,7 @@ impl Index {
     /// Takes in an object as its watch brings it, unless a newer version of it is known; returns whom it concerns.
     pub fn insert(&self, key: ChildKey, live: Live) -> Option<Concern> {
         let mut inner = self.write();
-        inner.note_watched(key.kind, &live);
+        inner.note_watched_object(key.kind, &live);
         inner.insert(key, live)
     }
 
@@ -76,15 +78,35 @@ impl Index {
     pub fn insert_applied(&self, key: ChildKey, live: Live) {
         let mut inner = self.write();
         let watched = inner.watched.get(&key.kind).copied().unwrap_or_default();
-        if version(&live.resource_version).is_none_or(|version| version > watched) {
-            inner.insert(key, live);
+        match version(&live.resource_version) {
+            Some(version) if version <= watched => {}
+            version => {
+                inner
+                    .echoes
+                    .extend(version.map(|version| (key.kind, version)));
+                inner.insert(key, live);
+            }
         }
+    }
+
+    /// Whether the watch brings, with this version, what our own write made and [`Self::insert_applied`] took in: then
+    /// there is nothing to take in. Answers so once.
+    pub fn is_echo(&self, kind: Kind, resource_version: &str) -> bool {
+        let Some(version) = version(resource_version) else {
+            return false;
+        };
+        let mut inner = self.write();
+        let is_echo = inner.echoes.remove(&(kind, version));
+        if is_echo {
+            inner.note_watched(kind, version);
+        }
+        is_echo
     }
 
     /// Forgets an object that was deleted, unless a later one of the same name is known; returns whom it concerns.
     pub fn remove(&self, key: &ChildKey, live: &Live) -> Option<Concern> {
         let mut inner = self.write();
-        inner.note_watched(key.kind, live);
+        inner.note_watched_object(key.kind, live);
         let concern = concern(key, live)?;
         let children = inner.objects.get_mut(&concern)?;
         if children.get(key).is_some_and(|known| known.uid == live.uid) {
@@ -101,6 +123,8 @@ impl Index {
         let mut concerned = BTreeSet::new();
         let mut inner = self.write();
         inner.listed.insert(kind);
+        // The list may stand for their events.
+        inner.echoes.retain(|(of, _)| *of != kind);
         inner.objects.retain(|concern, children| {
             let before = children.len();
             children.retain(|key, _| key.kind != kind || listed.contains(key));
@@ -188,10 +212,15 @@ impl Index {
 }
 
 impl Inner {
-    fn note_watched(&mut self, kind: Kind, live: &Live) {
+    fn note_watched_object(&mut self, kind: Kind, live: &Live) {
+        if let Some(version) = version(&live.resource_version) {
+            self.note_watched(kind, version);
+        }
+    }
+
+    fn note_watched(&mut self, kind: Kind, version: u128) {
         let watched = self.watched.entry(kind).or_default();
-        *watched =
-            version(&live.resource_version).map_or(*watched, |version| version.max(*watched));
+        *watched = version.max(*watched);
     }
 
     fn insert(&mut self, key: ChildKey, live: Live) -> Option<Concern> {
@@ -266,6 +295,23 @@ mod tests {
         let (key, live) = service("a", "4");
         assert_eq!(index.insert(key, live), None, "a late event");
         assert_eq!(known(&index).as_deref(), Some("5"));
+    }
+
+    #[test]
+    fn watch_event_of_our_own_write_is_an_echo_once() {
+        let index = Index::default();
+        let (key, live) = service("a", "5");
+        index.insert_applied(key, live);
+        assert!(!index.is_echo(Kind::ConfigMap, "5"), "of another kind");
+        assert!(!index.is_echo(Kind::Service, "6"), "of another version");
+        assert!(index.is_echo(Kind::Service, "5"));
+        assert!(!index.is_echo(Kind::Service, "5"), "for the second time");
+        let (key, live) = service("b", "4");
+        index.insert_applied(key, live);
+        assert!(
+            !index.is_echo(Kind::Service, "4"),
+            "the watch has passed it"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod arrival;
+pub mod backlog;
 pub mod claims;
 pub mod context;
 pub mod index;

@@ -48,7 +48,7 @@ enum LogFormat {
     Human,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Err(error) = start_log(&arguments) {

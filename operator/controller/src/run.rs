@@ -28,6 +28,7 @@ use todo_operator_core::names::FIELD_MANAGER;
 use todo_operator_core::validate;
 
 use crate::apply::Applier;
+use crate::backlog::Backlog;
 use crate::claims::Claims;
 use crate::context::{Context, Memories};
 use crate::index::{AppKey, Concern, Index};
@@ -94,8 +95,14 @@ pub async fn run(
         controller: FIELD_MANAGER.into(),
         instance: Some(options.identity.clone()),
     };
+    let backlog = Arc::new(Backlog::default());
     let context = Arc::new(Context {
-        applier: Applier::new(client.clone()),
+        applier: Applier::new(
+            client.clone(),
+            Arc::clone(&outside.clock),
+            Arc::clone(&backlog),
+        ),
+        backlog,
         index: Arc::new(Index::default()),
         apps: apps.clone(),
         environments: environments.clone(),
@@ -122,6 +129,7 @@ pub async fn run(
         own_environments(&context, &queues, environments_writer),
         own_intents(&context, &queues, intents_writer),
         intent_policy(&context),
+        postponed_statuses(&context, &queues),
     ]);
     // A task of its own: reading watch events must not wait for reconciles.
     let watching = AbortOnDrop(tokio::spawn(watches.collect::<()>()));
@@ -355,6 +363,11 @@ fn own_apps(
             writer.apply_watcher_event(&keep(&event));
             match &event {
                 watcher::Event::Init => {}
+                watcher::Event::Apply(app)
+                    if context.memory.is_echo(&reconcile::app_key(app), app) =>
+                {
+                    environments_of(&context, &queues, app);
+                }
                 watcher::Event::Apply(app) | watcher::Event::InitApply(app) => {
                     claim(&context, &queues, app);
                     queues.app(&reconcile::app_key(app));
@@ -428,6 +441,7 @@ fn unclaim(context: &Context, queues: &Queues, app: &AppKey) {
         queues.app(&other);
     }
     context.memory.forget(app);
+    context.backlog.forget(app);
 }
 
 fn own_environments(
@@ -501,6 +515,20 @@ fn own_intents(
             }
         })
         .boxed()
+}
+
+/// Applications whose status has waited for other applications' children.
+fn postponed_statuses(context: &Arc<Context>, queues: &Queues) -> BoxStream<'static, ()> {
+    stream::unfold(
+        (Arc::clone(context), queues.clone()),
+        async |(context, queues)| {
+            for app in context.backlog.due(context.clock.as_ref()).await {
+                queues.app(&app);
+            }
+            Some(((), (context, queues)))
+        },
+    )
+    .boxed()
 }
 
 /// Watches the admission policy that guards intents, and its binding.

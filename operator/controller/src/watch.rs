@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Client, runtime};
+use kube::{Client, Resource as _, runtime};
 use todo_operator_core::child::ChildKey;
 use todo_operator_core::kind::Kind;
 use todo_operator_core::names::{FIELD_MANAGER, LABEL_MANAGED_BY};
@@ -91,6 +91,10 @@ fn take_in(
             news
         }
         Ok(watcher::Event::Apply(object)) => {
+            let version = object.meta().resource_version.as_deref();
+            if version.is_some_and(|version| index.is_echo(kind, version)) {
+                return Vec::new();
+            }
             let Some((key, live)) = read(&object) else {
                 return Vec::new();
             };

@@ -10,7 +10,7 @@ use kube::api::{Api, PostParams};
 use todo_operator_api::TodoApp;
 use todo_operator_core::child::Child;
 
-use super::audit::AuditLog;
+use super::audit::{AuditLog, Request};
 use super::operator::PATIENCE;
 use super::report::{Goal, Report, percentile};
 use super::stage::{Beside, Stage};
@@ -32,17 +32,33 @@ const QUIET: Duration = Duration::from_secs(2);
 struct Turn {
     /// Children per second.
     rate: f64,
-    /// Milliseconds of CPU for each child: etcd's, the API server's and the client's.
-    cpu: f64,
+    /// Milliseconds of CPU for each child that etcd and the API server used.
+    server_cpu: f64,
+    /// The client's.
+    client_cpu: f64,
 }
 
 impl Turn {
-    fn new(children: usize, took: Duration, cpu_seconds: f64) -> Self {
+    fn new(children: usize, took: Duration, server_seconds: f64, client_seconds: f64) -> Self {
         let children = children as f64;
         Self {
             rate: children / took.as_secs_f64(),
-            cpu: cpu_seconds * 1_000.0 / children,
+            server_cpu: server_seconds * 1_000.0 / children,
+            client_cpu: client_seconds * 1_000.0 / children,
         }
+    }
+}
+
+impl std::fmt::Display for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:.0}/s with {:.2} ms of CPU for each (server {:.2}, client {:.2})",
+            self.rate,
+            self.server_cpu + self.client_cpu,
+            self.server_cpu,
+            self.client_cpu
+        )
     }
 }
 
@@ -52,6 +68,8 @@ struct Round {
     operator: Turn,
     requests: f64,
     reconciles: f64,
+    /// Seconds from the last child until the last status.
+    told: f64,
 }
 
 /// Measures.
@@ -73,10 +91,8 @@ pub async fn run(args: &Args, root: &Path, executable: &Path) -> Result<Report> 
             apps * fixture::CHILDREN
         ));
         let round = round(&stage, &client, apps, workers).await?;
-        eprintln!(
-            "  bare load {:.0}/s and {:.2} ms of CPU for each, operator {:.0}/s and {:.2} ms",
-            round.bare.rate, round.bare.cpu, round.operator.rate, round.operator.cpu
-        );
+        eprintln!("  bare load {}", round.bare);
+        eprintln!("  operator  {}", round.operator);
         rounds.push(round);
     }
     heading(&format!("{SINGLE_APPS} applications, one by one"));
@@ -101,13 +117,23 @@ pub async fn run(args: &Args, root: &Path, executable: &Path) -> Result<Report> 
         )
         .figure("bare_workers", workers as f64, Goal::None)
         .figure(
-            "cpu_ms_per_child",
-            median(&|round| round.operator.cpu),
+            "server_cpu_ms_per_child",
+            median(&|round| round.operator.server_cpu),
             Goal::None,
         )
         .figure(
-            "bare_cpu_ms_per_child",
-            median(&|round| round.bare.cpu),
+            "bare_server_cpu_ms_per_child",
+            median(&|round| round.bare.server_cpu),
+            Goal::None,
+        )
+        .figure(
+            "operator_cpu_ms_per_child",
+            median(&|round| round.operator.client_cpu),
+            Goal::None,
+        )
+        .figure(
+            "bare_client_cpu_ms_per_child",
+            median(&|round| round.bare.client_cpu),
             Goal::None,
         )
         .figure(
@@ -120,6 +146,7 @@ pub async fn run(args: &Args, root: &Path, executable: &Path) -> Result<Report> 
             median(&|round| round.reconciles),
             Goal::None,
         )
+        .figure("statuses_after_s", median(&|round| round.told), Goal::None)
         .figure("p50_ms", percentile(&delays, 0.5), Goal::AtMost(250.0))
         .figure("p99_ms", percentile(&delays, 0.99), Goal::AtMost(250.0)))
 }
@@ -160,10 +187,15 @@ async fn bare(
     workers: usize,
 ) -> Result<Turn> {
     let ours = i32::try_from(std::process::id())?;
-    let cpu_seconds = || -> Result<f64> { Ok(stage.cpu_seconds()? + cpu::seconds(ours)?) };
-    let before = cpu_seconds()?;
+    let (server, client_before) = (stage.cpu_seconds()?, cpu::seconds(ours)?);
     let took = load::apply(client, children, workers).await?;
-    let turn = Turn::new(children.len(), took, cpu_seconds()? - before);
+    let server = stage.cpu_seconds()? - server;
+    let turn = Turn::new(
+        children.len(),
+        took,
+        server,
+        cpu::seconds(ours)? - client_before,
+    );
     stage.delete_children().await?;
     Ok(turn)
 }
@@ -174,13 +206,14 @@ async fn round(stage: &Stage, client: &Client, apps: usize, workers: usize) -> R
     let children = Arc::new(stage.children(&apps)?);
     let bare = bare(stage, client, &children, workers).await?;
     let mut audit = stage.audit()?;
-    let before = stage.cpu_seconds()?;
+    let server = stage.cpu_seconds()?;
     let mut operator = stage.operator()?;
     // From the start of the process: its lists and its Lease are part of the price.
     let took = operator
         .until_metric(WRITES, "", children.len() as f64)
         .await?;
-    let cpu_seconds = stage.cpu_seconds()? - before + operator.cpu_seconds()?;
+    let server = stage.cpu_seconds()? - server;
+    let operators = operator.cpu_seconds()?;
     let mut requests = Vec::new();
     until_quiet(&mut audit, &mut requests).await?;
     let reconciles = operator.metric(RECONCILES, "kind=\"TodoApp\"").await;
@@ -189,27 +222,34 @@ async fn round(stage: &Stage, client: &Client, apps: usize, workers: usize) -> R
     stage.delete_apps().await?;
     Ok(Round {
         bare,
-        operator: Turn::new(children.len(), took, cpu_seconds),
+        operator: Turn::new(children.len(), took, server, operators),
         requests: requests.len() as f64 / children.len() as f64,
         reconciles: reconciles / apps.len() as f64,
+        told: told_after(&requests),
     })
 }
 
+/// Seconds from the API server's answer to the last child's write until its answer to the last status's.
+fn told_after(requests: &[Request]) -> f64 {
+    let last = |of_status: bool| {
+        let writes = requests.iter().filter(|request| {
+            let resource = request.resource();
+            request.is_successful_write()
+                && (resource == "todoapps/status") == of_status
+                && resource != "leases"
+        });
+        writes.map(Request::answered).max().unwrap_or_default()
+    };
+    (last(true) - last(false)) as f64 / 1e6
+}
+
 /// Collects the operator's requests until there are no more.
-async fn until_quiet(
-    audit: &mut AuditLog,
-    requests: &mut Vec<super::audit::Request>,
-) -> Result<()> {
+async fn until_quiet(audit: &mut AuditLog, requests: &mut Vec<Request>) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         tokio::time::sleep(QUIET).await;
         let before = requests.len();
-        requests.extend(
-            audit
-                .read()?
-                .into_iter()
-                .filter(super::audit::Request::is_operators),
-        );
+        requests.extend(audit.read()?.into_iter().filter(Request::is_operators));
         if requests.len() == before {
             return Ok(());
         }
@@ -278,11 +318,7 @@ async fn delay(audit: &mut AuditLog, name: &str) -> Result<f64> {
 async fn until_idle(audit: &mut AuditLog) -> Result<()> {
     loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        if !audit
-            .read()?
-            .iter()
-            .any(super::audit::Request::is_operators)
-        {
+        if !audit.read()?.iter().any(Request::is_operators) {
             return Ok(());
         }
     }

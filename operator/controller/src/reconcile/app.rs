@@ -328,7 +328,11 @@ async fn converge(
         previous: &previous,
         now: context.now(),
     });
-    status::write(app, status, context, key).await?;
+    // Failures are told at once.
+    let quiet = failures.is_empty() && refused.is_empty();
+    if !(quiet && context.backlog.postpone(key, context.now())) {
+        status::write(app, status, context, key).await?;
+    }
     tell_corrections(app, &corrected, context).await;
     context.memory.update(key, |memory| {
         memory.settled = failures.is_empty().then_some(digest)

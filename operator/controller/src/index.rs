@@ -1,6 +1,6 @@
 //! Every object that the operator watches, as compact records, by the application or environment that it belongs to.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use todo_operator_core::child::ChildKey;
@@ -71,6 +71,15 @@ impl Index {
         inner.insert(key, live)
     }
 
+    /// Takes in an object that has changed, as [`Self::insert`]; returns also whom it concerned before, where its labels now
+    /// name somebody else, or nobody.
+    pub fn insert_changed(&self, key: ChildKey, live: Live) -> Vec<Concern> {
+        let mut inner = self.write();
+        inner.note_watched_object(key.kind, &live);
+        let left = inner.take_from_others(&key, concern(&key, &live).as_ref());
+        left.into_iter().chain(inner.insert(key, live)).collect()
+    }
+
     /// Takes in an object as the API server's answer to our write has it, before the watch brings it.
     ///
     /// Where the watch has passed that version already, it has brought this one or a later one, or the deletion: the
@@ -118,8 +127,8 @@ impl Index {
         Some(concern)
     }
 
-    /// After a complete list of `kind`: forgets what was not in it; returns whom that concerns.
-    pub fn retain(&self, kind: Kind, listed: &HashSet<ChildKey>) -> BTreeSet<Concern> {
+    /// After a complete list of `kind`: forgets what was not in it, as [`listed`] names it; returns whom that concerns.
+    pub fn retain(&self, kind: Kind, listed: &HashSet<(ChildKey, Concern)>) -> BTreeSet<Concern> {
         let mut concerned = BTreeSet::new();
         let mut inner = self.write();
         inner.listed.insert(kind);
@@ -127,7 +136,9 @@ impl Index {
         inner.echoes.retain(|(of, _)| *of != kind);
         inner.objects.retain(|concern, children| {
             let before = children.len();
-            children.retain(|key, _| key.kind != kind || listed.contains(key));
+            children.retain(|key, _| {
+                key.kind != kind || listed.contains(&(key.clone(), concern.clone()))
+            });
             if children.len() != before {
                 concerned.insert(concern.clone());
             }
@@ -223,6 +234,23 @@ impl Inner {
         *watched = version.max(*watched);
     }
 
+    /// Forgets an object that is on record for somebody else than `concern`; returns for whom.
+    fn take_from_others(&mut self, key: &ChildKey, concern: Option<&Concern>) -> Option<Concern> {
+        let known = |concern| self.objects.get(concern)?.get(key);
+        if concern.and_then(known).is_some() {
+            return None;
+        }
+        let mut all = self.objects.iter_mut();
+        let other = all.find_map(|(other, children)| {
+            children.remove(key)?;
+            Some(other.clone())
+        })?;
+        if self.objects.get(&other).is_some_and(BTreeMap::is_empty) {
+            self.objects.remove(&other);
+        }
+        Some(other)
+    }
+
     fn insert(&mut self, key: ChildKey, live: Live) -> Option<Concern> {
         let concern = concern(&key, &live)?;
         let children = self.objects.entry(concern.clone()).or_default();
@@ -236,6 +264,11 @@ impl Inner {
             }
         }
     }
+}
+
+/// How [`Index::retain`] knows an object that is in a list; `None` where it is nobody's.
+pub fn listed(key: &ChildKey, live: &Live) -> Option<(ChildKey, Concern)> {
+    Some((key.clone(), concern(key, live)?))
 }
 
 /// Whom an object concerns, by its labels; `None` where it is nobody's.
@@ -267,7 +300,7 @@ fn is_older(one: &str, than: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests fail by panic")]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
     use todo_operator_core::observe;
 
     use super::*;
@@ -295,6 +328,39 @@ mod tests {
         let (key, live) = service("a", "4");
         assert_eq!(index.insert(key, live), None, "a late event");
         assert_eq!(known(&index).as_deref(), Some("5"));
+    }
+
+    #[test]
+    fn object_whose_labels_name_another_is_no_longer_on_record_for_the_first() {
+        let relabelled = |version: &str, app: Value| {
+            let object = json!({"metadata": {
+                "name": "demo-api", "namespace": "todo", "uid": "a", "resourceVersion": version,
+                "labels": {"todo-operator.dev/app": app},
+            }});
+            observe::read(Kind::Service, &object).unwrap()
+        };
+        let of = |name: &str| Concern::App(AppKey::new("todo", name));
+        for app in [json!("other"), json!(null)] {
+            let index = Index::default();
+            let (key, live) = service("a", "5");
+            assert_eq!(index.insert_changed(key, live), [of("demo")]);
+            let (key, live) = relabelled("6", app.clone());
+            let concerned = index.insert_changed(key.clone(), live);
+            assert_eq!(concerned[0], of("demo"));
+            assert_eq!(concerned.get(1), app.as_str().map(of).as_ref());
+            assert_eq!(known(&index), None);
+        }
+        let index = Index::default();
+        let (key, live) = service("a", "5");
+        index.insert(key, live);
+        let (key, live) = relabelled("6", json!("other"));
+        let list = HashSet::from_iter(listed(&key, &live));
+        index.insert(key, live);
+        assert_eq!(
+            index.retain(Kind::Service, &list),
+            BTreeSet::from([of("demo")])
+        );
+        assert_eq!(known(&index), None);
     }
 
     #[test]

@@ -44,7 +44,7 @@ use crate::watch::{self, News};
 
 /// TodoApps that are reconciled at once: enough to keep every apply busy that may be under way, and no more bodies in
 /// memory than that takes.
-const CONCURRENT_APPS: u16 = 8;
+const CONCURRENT_APPS: u16 = 4;
 
 /// Everything from outside.
 pub struct Outside {

@@ -14,7 +14,7 @@ use todo_operator_core::observe;
 
 use crate::apply::api_resource;
 use crate::arrival::Arrival;
-use crate::index::{Concern, Index};
+use crate::index::{self, Concern, Index};
 
 /// What the watches have to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub fn watch(
     index: Arc<Index>,
 ) -> impl Stream<Item = News> + Send + 'static {
     let api: Api<Arrival> = Api::all_with(client, &api_resource(kind));
-    let mut listed: HashSet<ChildKey> = HashSet::new();
+    let mut listed: HashSet<(ChildKey, Concern)> = HashSet::new();
     watcher(api, config(kind))
         .backoff(runtime::watcher::DefaultBackoff::default())
         .map(move |event| take_in(kind, &index, &mut listed, event))
@@ -56,7 +56,7 @@ pub fn watch(
 fn take_in(
     kind: Kind,
     index: &Index,
-    listed: &mut HashSet<ChildKey>,
+    listed: &mut HashSet<(ChildKey, Concern)>,
     event: Result<watcher::Event<Arrival>, watcher::Error>,
 ) -> Vec<News> {
     // An object that is none cannot be told apart from one that is not there.
@@ -70,7 +70,7 @@ fn take_in(
             let Some((key, live)) = read(&object) else {
                 return Vec::new();
             };
-            listed.insert(key.clone());
+            listed.extend(index::listed(&key, &live));
             index
                 .insert(key, live)
                 .map(News::Changed)
@@ -99,9 +99,9 @@ fn take_in(
                 return Vec::new();
             };
             index
-                .insert(key, live)
-                .map(News::Changed)
+                .insert_changed(key, live)
                 .into_iter()
+                .map(News::Changed)
                 .collect()
         }
         Ok(watcher::Event::Delete(object)) => {

@@ -381,3 +381,34 @@ async fn objects_of_others_are_not_stolen() {
         .unwrap();
     until_ready(&client, &manifest).await;
 }
+
+/// The labels by which the operator finds a child are its own too.
+#[tokio::test]
+async fn child_that_is_labelled_as_somebody_elses_is_taken_back() {
+    let world = world().await;
+    let client = world.cluster.client().unwrap();
+    environment(&client, "labels", "").await;
+    let spec = "{components: {web: {kind: Site}}, release: {images: [{component: web, image: 'registry.example/web:1'}]}}";
+    let manifest = app("labels", "demo", spec);
+    apply(&client, &manifest).await;
+    until_ready(&client, &manifest).await;
+    let key = ChildKey::new(Kind::Service, "labels", "demo-web");
+    for label in ["todo-operator.dev/app", "app.kubernetes.io/managed-by"] {
+        let ours = child(&client, &key).await.unwrap()["metadata"]["labels"][label].clone();
+        for edited in [Some(json!("other")), None] {
+            change(&client, &key, |object| {
+                let labels = object["metadata"]["labels"].as_object_mut().unwrap();
+                match &edited {
+                    Some(value) => labels.insert(label.to_owned(), value.clone()),
+                    None => labels.remove(label),
+                };
+            })
+            .await;
+            until(&format!("{label} is put right"), async || {
+                let labels = child(&client, &key).await?["metadata"]["labels"].take();
+                (labels[label] == ours).then_some(())
+            })
+            .await;
+        }
+    }
+}

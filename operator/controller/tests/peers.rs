@@ -4,7 +4,8 @@
 
 mod support;
 
-use kube::api::{DeleteParams, ListParams};
+use kube::ResourceExt as _;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams};
 use localcluster::{Cache, Cluster, Config, Node, Peer, Silent, Tools};
 use serde_json::Value;
 use todo_operator_controller::apply::api_resource;
@@ -36,15 +37,15 @@ async fn remove_crds(client: &kube::Client, group: &str) {
         &resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
         "",
     );
-    for crd in crds.list(&ListParams::default()).await.unwrap() {
-        if crd.data["spec"]["group"] == group {
-            crds.delete(
-                crd.metadata.name.as_deref().unwrap(),
-                &DeleteParams::default(),
-            )
+    let mut all = crds.list(&ListParams::default()).await.unwrap().items;
+    all.retain(|crd| crd.data["spec"]["group"] == group);
+    for crd in &all {
+        until_cached(client, crd).await;
+    }
+    for crd in &all {
+        crds.delete(&crd.name_any(), &DeleteParams::default())
             .await
             .unwrap();
-        }
     }
     until(&format!("the kinds of {group} have gone"), async || {
         let left = crds.list(&ListParams::default()).await.unwrap();
@@ -53,6 +54,33 @@ async fn remove_crds(client: &kube::Client, group: &str) {
             .then_some(())
     })
     .await;
+}
+
+/// Waits until the API server's cache of a kind is filled. A CRD that is deleted sooner stays for minutes: "could not list
+/// instances: storage is (re)initializing".
+async fn until_cached(client: &kube::Client, crd: &DynamicObject) {
+    let spec = &crd.data["spec"];
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let served = spec["versions"].as_array().unwrap().iter();
+    for version in served.filter(|version| version["served"] == true) {
+        let kind = ApiResource::from_gvk_with_plural(
+            &GroupVersionKind::gvk(
+                &text(&spec["group"]),
+                &text(&version["name"]),
+                &text(&spec["names"]["kind"]),
+            ),
+            spec["names"]["plural"].as_str().unwrap(),
+        );
+        let objects = api(client, &kind, "");
+        until(&format!("{} are cached", kind.plural), async || {
+            objects
+                .list(&ListParams::default().match_any())
+                .await
+                .is_ok()
+                .then_some(())
+        })
+        .await;
+    }
 }
 
 async fn install(cluster: &Cluster, peer: Peer) {

@@ -8,7 +8,7 @@ use kube::core::{ApiResource, GroupVersionKind, Request, Resource as _};
 use serde_json::Value;
 use todo_operator_core::child::{Child, ChildKey};
 use todo_operator_core::kind::Kind;
-use todo_operator_core::live::Live;
+use todo_operator_core::live::Record;
 use todo_operator_core::names::FIELD_MANAGER;
 use todo_operator_core::observe;
 use todo_operator_core::plan::{Deletion, Write};
@@ -19,11 +19,13 @@ use crate::outside::Clock;
 
 /// A child as the API server has it after our write. Only [`Applier`] makes one.
 #[derive(Debug)]
-pub struct Applied {
-    /// Which object.
-    pub key: ChildKey,
+pub struct Applied(Record);
+
+impl Applied {
     /// How it is now.
-    pub live: Live,
+    pub fn into_record(self) -> Record {
+        self.0
+    }
 }
 
 /// A write that failed.
@@ -152,9 +154,9 @@ impl Applier {
             key: key.clone(),
             source,
         })?;
-        let (key, live) = observe::read(key.kind, &object)
-            .ok_or_else(|| ApplyError::Answer { key: key.clone() })?;
-        Ok(Applied { key, live })
+        observe::read(key.kind, &object)
+            .map(Applied)
+            .ok_or_else(|| ApplyError::Answer { key: key.clone() })
     }
 
     /// Deletes an object as it was seen: with its UID and resourceVersion. One that is gone already is no error.

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use todo_operator_core::child::ChildKey;
 use todo_operator_core::kind::Kind;
-use todo_operator_core::live::{Children, Detail, Live};
+use todo_operator_core::live::{Children, Detail, Live, Record, Whose};
 
 /// A TodoApp, by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,35 +65,34 @@ impl Index {
     }
 
     /// Takes in an object as its watch brings it, unless a newer version of it is known; returns whom it concerns.
-    pub fn insert(&self, key: ChildKey, live: Live) -> Option<Concern> {
+    pub fn insert(&self, record: Record) -> Option<Concern> {
         let mut inner = self.write();
-        inner.note_watched_object(key.kind, &live);
-        inner.insert(key, live)
+        inner.note_watched_object(&record);
+        inner.insert(record)
     }
 
     /// Takes in an object that has changed, as [`Self::insert`]; returns also whom it concerned before, where its labels now
     /// name somebody else, or nobody.
-    pub fn insert_changed(&self, key: ChildKey, live: Live) -> Vec<Concern> {
+    pub fn insert_changed(&self, record: Record) -> Vec<Concern> {
         let mut inner = self.write();
-        inner.note_watched_object(key.kind, &live);
-        let left = inner.take_from_others(&key, concern(&key, &live).as_ref());
-        left.into_iter().chain(inner.insert(key, live)).collect()
+        inner.note_watched_object(&record);
+        let left = inner.take_from_others(&record.key, concern(&record).as_ref());
+        left.into_iter().chain(inner.insert(record)).collect()
     }
 
     /// Takes in an object as the API server's answer to our write has it, before the watch brings it.
     ///
     /// Where the watch has passed that version already, it has brought this one or a later one, or the deletion: the
     /// answer is old, and must not bring back what is gone.
-    pub fn insert_applied(&self, key: ChildKey, live: Live) {
+    pub fn insert_applied(&self, record: Record) {
         let mut inner = self.write();
-        let watched = inner.watched.get(&key.kind).copied().unwrap_or_default();
-        match version(&live.resource_version) {
+        let kind = record.key.kind;
+        let watched = inner.watched.get(&kind).copied().unwrap_or_default();
+        match version(&record.live.resource_version) {
             Some(version) if version <= watched => {}
             version => {
-                inner
-                    .echoes
-                    .extend(version.map(|version| (key.kind, version)));
-                inner.insert(key, live);
+                inner.echoes.extend(version.map(|version| (kind, version)));
+                inner.insert(record);
             }
         }
     }
@@ -113,10 +112,11 @@ impl Index {
     }
 
     /// Forgets an object that was deleted, unless a later one of the same name is known; returns whom it concerns.
-    pub fn remove(&self, key: &ChildKey, live: &Live) -> Option<Concern> {
+    pub fn remove(&self, record: &Record) -> Option<Concern> {
         let mut inner = self.write();
-        inner.note_watched_object(key.kind, live);
-        let concern = concern(key, live)?;
+        inner.note_watched_object(record);
+        let concern = concern(record)?;
+        let Record { key, live, .. } = record;
         let children = inner.objects.get_mut(&concern)?;
         if children.get(key).is_some_and(|known| known.uid == live.uid) {
             children.remove(key);
@@ -223,9 +223,9 @@ impl Index {
 }
 
 impl Inner {
-    fn note_watched_object(&mut self, kind: Kind, live: &Live) {
-        if let Some(version) = version(&live.resource_version) {
-            self.note_watched(kind, version);
+    fn note_watched_object(&mut self, record: &Record) {
+        if let Some(version) = version(&record.live.resource_version) {
+            self.note_watched(record.key.kind, version);
         }
     }
 
@@ -251,8 +251,9 @@ impl Inner {
         Some(other)
     }
 
-    fn insert(&mut self, key: ChildKey, live: Live) -> Option<Concern> {
-        let concern = concern(&key, &live)?;
+    fn insert(&mut self, record: Record) -> Option<Concern> {
+        let concern = concern(&record)?;
+        let Record { key, live, .. } = record;
         let children = self.objects.entry(concern.clone()).or_default();
         match children.get(&key) {
             // A late event, of this object or of one that had its name: resourceVersions rise across both.
@@ -267,22 +268,23 @@ impl Inner {
 }
 
 /// How [`Index::retain`] knows an object that is in a list; `None` where it is nobody's.
-pub fn listed(key: &ChildKey, live: &Live) -> Option<(ChildKey, Concern)> {
-    Some((key.clone(), concern(key, live)?))
+pub fn listed(record: &Record) -> Option<(ChildKey, Concern)> {
+    Some((record.key.clone(), concern(record)?))
 }
 
-/// Whom an object concerns, by its labels; `None` where it is nobody's.
-fn concern(key: &ChildKey, live: &Live) -> Option<Concern> {
+/// Whom an object concerns; `None` where it is nobody's.
+fn concern(record: &Record) -> Option<Concern> {
+    let key = &record.key;
     match key.kind {
         Kind::Namespace => Some(Concern::Namespace(key.name.clone())),
         Kind::AnalysisRun | Kind::Event => Some(Concern::Namespace(key.namespace.clone())),
-        _ => match (&live.app, &live.environment) {
-            (Some(app), _) => Some(Concern::App(AppKey {
-                namespace: live.app_namespace.clone(),
-                name: app.clone(),
+        _ => match &record.whose {
+            Whose::App { namespace, name } => Some(Concern::App(AppKey {
+                namespace: namespace.clone(),
+                name: name.clone(),
             })),
-            (None, Some(environment)) => Some(Concern::Environment(environment.clone())),
-            (None, None) => None,
+            Whose::Environment(environment) => Some(Concern::Environment(environment.clone())),
+            Whose::Nobody => None,
         },
     }
 }
@@ -305,7 +307,7 @@ mod tests {
 
     use super::*;
 
-    fn service(uid: &str, version: &str) -> (ChildKey, Live) {
+    fn service(uid: &str, version: &str) -> Record {
         let object = json!({"metadata": {
             "name": "demo-api", "namespace": "todo", "uid": uid, "resourceVersion": version,
             "labels": {"todo-operator.dev/app": "demo"},
@@ -322,11 +324,11 @@ mod tests {
     #[test]
     fn answer_to_a_write_counts_before_its_watch_event() {
         let index = Index::default();
-        let (key, live) = service("a", "5");
-        index.insert_applied(key, live);
+        let record = service("a", "5");
+        index.insert_applied(record);
         assert_eq!(known(&index).as_deref(), Some("5"));
-        let (key, live) = service("a", "4");
-        assert_eq!(index.insert(key, live), None, "a late event");
+        let record = service("a", "4");
+        assert_eq!(index.insert(record), None, "a late event");
         assert_eq!(known(&index).as_deref(), Some("5"));
     }
 
@@ -342,20 +344,20 @@ mod tests {
         let of = |name: &str| Concern::App(AppKey::new("todo", name));
         for app in [json!("other"), json!(null)] {
             let index = Index::default();
-            let (key, live) = service("a", "5");
-            assert_eq!(index.insert_changed(key, live), [of("demo")]);
-            let (key, live) = relabelled("6", app.clone());
-            let concerned = index.insert_changed(key.clone(), live);
+            let record = service("a", "5");
+            assert_eq!(index.insert_changed(record), [of("demo")]);
+            let record = relabelled("6", app.clone());
+            let concerned = index.insert_changed(record.clone());
             assert_eq!(concerned[0], of("demo"));
             assert_eq!(concerned.get(1), app.as_str().map(of).as_ref());
             assert_eq!(known(&index), None);
         }
         let index = Index::default();
-        let (key, live) = service("a", "5");
-        index.insert(key, live);
-        let (key, live) = relabelled("6", json!("other"));
-        let list = HashSet::from_iter(listed(&key, &live));
-        index.insert(key, live);
+        let record = service("a", "5");
+        index.insert(record);
+        let record = relabelled("6", json!("other"));
+        let list = HashSet::from_iter(listed(&record));
+        index.insert(record);
         assert_eq!(
             index.retain(Kind::Service, &list),
             BTreeSet::from([of("demo")])
@@ -366,14 +368,14 @@ mod tests {
     #[test]
     fn watch_event_of_our_own_write_is_an_echo_once() {
         let index = Index::default();
-        let (key, live) = service("a", "5");
-        index.insert_applied(key, live);
+        let record = service("a", "5");
+        index.insert_applied(record);
         assert!(!index.is_echo(Kind::ConfigMap, "5"), "of another kind");
         assert!(!index.is_echo(Kind::Service, "6"), "of another version");
         assert!(index.is_echo(Kind::Service, "5"));
         assert!(!index.is_echo(Kind::Service, "5"), "for the second time");
-        let (key, live) = service("b", "4");
-        index.insert_applied(key, live);
+        let record = service("b", "4");
+        index.insert_applied(record);
         assert!(
             !index.is_echo(Kind::Service, "4"),
             "the watch has passed it"
@@ -383,17 +385,17 @@ mod tests {
     #[test]
     fn answer_that_comes_after_the_deletion_does_not_bring_the_object_back() {
         let index = Index::default();
-        let (key, live) = service("a", "5");
-        index.insert(key, live);
+        let record = service("a", "5");
+        index.insert(record);
         // Written at 6, deleted at 7; the answer to the write comes last.
-        let (key, live) = service("a", "7");
-        assert!(index.remove(&key, &live).is_some());
-        let (key, live) = service("a", "6");
-        index.insert_applied(key, live);
+        let record = service("a", "7");
+        assert!(index.remove(&record).is_some());
+        let record = service("a", "6");
+        index.insert_applied(record);
         assert_eq!(known(&index), None);
         // One that was made anew does count.
-        let (key, live) = service("b", "8");
-        index.insert_applied(key, live);
+        let record = service("b", "8");
+        index.insert_applied(record);
         assert_eq!(known(&index).as_deref(), Some("8"));
     }
 }

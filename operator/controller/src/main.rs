@@ -13,7 +13,9 @@ use todo_operator_controller::metrics::Metrics;
 use todo_operator_controller::outside::{SystemClock, random_jitter};
 use todo_operator_controller::run::{Options, Outside, run};
 use todo_operator_controller::server::{Probes, router};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Turns TodoApps and TodoEnvironments into everything that they need.
 #[derive(Debug, Parser)]
@@ -68,18 +70,15 @@ async fn main() -> ExitCode {
 }
 
 fn start_log(arguments: &Arguments) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::try_new(&arguments.log_level)?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let filter: Targets = arguments.log_level.parse()?;
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
     match arguments.log_format {
-        LogFormat::Json => log
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .init(),
-        LogFormat::Human => log.init(),
+        LogFormat::Json => {
+            let json = log.json().flatten_event(true).with_current_span(true);
+            registry.with(json.with_span_list(false)).init();
+        }
+        LogFormat::Human => registry.with(log).init(),
     }
     Ok(())
 }

@@ -69,6 +69,13 @@ pub struct Made {
     pub refused: Vec<(String, KafkaError)>,
 }
 
+/// Whether something is still to be done that Kafka has not refused.
+pub fn is_unsettled(wanted: &[WantedTopic], live: &Topics) -> bool {
+    plan(wanted, live)
+        .iter()
+        .any(|action| !matches!(action, TopicAction::Refuse { .. }))
+}
+
 /// Makes topics as they are wanted. One that is refused holds back no other.
 pub async fn converge(
     kafka: &dyn KafkaAdmin,

@@ -67,12 +67,12 @@ fn take_in(
             Vec::new()
         }
         Ok(watcher::Event::InitApply(object)) => {
-            let Some((key, live)) = read(&object) else {
+            let Some(record) = read(&object) else {
                 return Vec::new();
             };
-            listed.extend(index::listed(&key, &live));
+            listed.extend(index::listed(&record));
             index
-                .insert(key, live)
+                .insert(record)
                 .map(News::Changed)
                 .into_iter()
                 .collect()
@@ -95,21 +95,21 @@ fn take_in(
             if version.is_some_and(|version| index.is_echo(kind, version)) {
                 return Vec::new();
             }
-            let Some((key, live)) = read(&object) else {
+            let Some(record) = read(&object) else {
                 return Vec::new();
             };
             index
-                .insert_changed(key, live)
+                .insert_changed(record)
                 .into_iter()
                 .map(News::Changed)
                 .collect()
         }
         Ok(watcher::Event::Delete(object)) => {
-            let Some((key, live)) = read(&object) else {
+            let Some(record) = read(&object) else {
                 return Vec::new();
             };
             index
-                .remove(&key, &live)
+                .remove(&record)
                 .map(News::Changed)
                 .into_iter()
                 .collect()

@@ -26,6 +26,33 @@ pub fn find<'a>(
     children.get(&ChildKey::new(kind, namespace, name))
 }
 
+/// An object as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Which object.
+    pub key: ChildKey,
+    /// Whose it is.
+    pub whose: Whose,
+    /// How it is.
+    pub live: Live,
+}
+
+/// Whose an object is, by its labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// An application's.
+    App {
+        /// [`crate::names::LABEL_NAMESPACE`], else the object's own namespace.
+        namespace: Box<str>,
+        /// [`crate::names::LABEL_APP`].
+        name: Box<str>,
+    },
+    /// That of the environment that [`crate::names::LABEL_ENVIRONMENT`] names.
+    Environment(Box<str>),
+    /// Nobody's of ours.
+    Nobody,
+}
+
 /// A child as it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Live {
@@ -37,14 +64,8 @@ pub struct Live {
     pub generation: i64,
     /// UID of the controller that owns it.
     pub owner: Option<Box<str>>,
-    /// Value of [`crate::names::LABEL_APP`].
-    pub app: Option<Box<str>>,
     /// Value of [`crate::names::LABEL_COMPONENT`].
     pub component: Option<Box<str>>,
-    /// Namespace of the application: [`crate::names::LABEL_NAMESPACE`], else its own.
-    pub app_namespace: Box<str>,
-    /// Value of [`crate::names::LABEL_ENVIRONMENT`].
-    pub environment: Option<Box<str>>,
     /// Hash of the fields that our manager owns, shared fields in their neutral form
     /// (see [`crate::projection::project`]).
     pub owned: Digest128,
@@ -65,6 +86,8 @@ pub enum Detail {
     None,
     /// A Namespace: what decides whether an environment may take it over.
     Namespace {
+        /// The environment whose it is: value of [`crate::names::LABEL_ENVIRONMENT`].
+        environment: Option<Box<str>>,
         /// Whether [`crate::names::ANNOTATION_ADOPT`] is `true`.
         adopt: bool,
         /// Seconds since the epoch of its creation.

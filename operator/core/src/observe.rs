@@ -9,14 +9,13 @@ use crate::child::ChildKey;
 use crate::fields::{boxed, generation, integer, is_true, items, seconds, text};
 use crate::health;
 use crate::kind::Kind;
-use crate::live::{Detail, Live, RevisionComponent, RevisionSummary};
+use crate::live::{Detail, Live, Record, RevisionComponent, RevisionSummary, Whose};
 use crate::names;
 use crate::projection;
 use crate::release::RevisionData;
 
-/// Reads an object of `kind` into its key and record; `None` where it has no name, UID or resourceVersion (which the
-/// API server never sends).
-pub fn read(kind: Kind, object: &Value) -> Option<(ChildKey, Live)> {
+/// Reads an object of `kind`; `None` where it has no name, UID or resourceVersion (which the API server never sends).
+pub fn read(kind: Kind, object: &Value) -> Option<Record> {
     let name = text(object, "/metadata/name")?;
     let namespace = text(object, "/metadata/namespace").unwrap_or_default();
     let label = |name: &str| {
@@ -40,10 +39,7 @@ pub fn read(kind: Kind, object: &Value) -> Option<(ChildKey, Live)> {
             .find(|owner| is_true(owner, "/controller"))
             .and_then(|owner| text(owner, "/uid"))
             .map(boxed),
-        app,
         component: label(names::LABEL_COMPONENT),
-        app_namespace: label(names::LABEL_NAMESPACE).unwrap_or_else(|| boxed(namespace)),
-        environment: label(names::LABEL_ENVIRONMENT),
         owned: canonical::digest(&projection::project(kind, object)),
         written: projection::our_entry(object)
             .and_then(|entry| seconds(entry, "/time"))
@@ -52,7 +48,18 @@ pub fn read(kind: Kind, object: &Value) -> Option<(ChildKey, Live)> {
         health,
         detail,
     };
-    Some((ChildKey::new(kind, namespace, name), live))
+    let whose = match app {
+        Some(name) => Whose::App {
+            namespace: label(names::LABEL_NAMESPACE).unwrap_or_else(|| boxed(namespace)),
+            name,
+        },
+        None => label(names::LABEL_ENVIRONMENT).map_or(Whose::Nobody, Whose::Environment),
+    };
+    Some(Record {
+        key: ChildKey::new(kind, namespace, name),
+        whose,
+        live,
+    })
 }
 
 /// What a ControllerRevision of `app` holds; [`Detail::None`] where it is not in our form.
@@ -123,7 +130,7 @@ mod tests {
     }
 
     fn workload(name: &str, kind: Kind) -> Workload {
-        match read(kind, &recorded(name).1).unwrap().1.detail {
+        match read(kind, &recorded(name).1).unwrap().live.detail {
             Detail::Workload(workload) => *workload,
             other => panic!("{other:?}"),
         }
@@ -132,12 +139,16 @@ mod tests {
     #[test]
     fn recorded_deployment_is_read_as_a_whole() {
         let (body, live) = recorded("deployment");
-        let (key, record) = read(Kind::Deployment, &live).unwrap();
+        let read = read(Kind::Deployment, &live).unwrap();
+        let (key, record) = (read.key, read.live);
         assert_eq!(key, ChildKey::new(Kind::Deployment, "rec-app", "todo-api"));
-        assert_eq!(record.app.as_deref(), Some("todo"));
+        let whose = Whose::App {
+            namespace: "rec-app".into(),
+            name: "todo".into(),
+        };
+        assert_eq!(read.whose, whose);
         assert_eq!(record.component.as_deref(), Some("api"));
-        assert_eq!(&*record.app_namespace, "rec-app");
-        assert_eq!((record.owner, record.environment), (None, None));
+        assert_eq!(record.owner, None);
         assert_eq!(record.generation, 1);
         assert_eq!(*record.uid, *live["metadata"]["uid"].as_str().unwrap());
         assert_eq!(
@@ -205,7 +216,7 @@ mod tests {
 
     #[test]
     fn recorded_selector_and_weights_of_rollouts_are_read() {
-        let detail = |name, kind| read(kind, &recorded(name).1).unwrap().1.detail;
+        let detail = |name, kind| read(kind, &recorded(name).1).unwrap().live.detail;
         let hash = Some("6c54544bf9".into());
         assert_eq!(
             detail("service_with_selector_of_rollouts", Kind::Service),
@@ -227,7 +238,7 @@ mod tests {
     #[test]
     fn recorded_revision_is_summed_up() {
         let (body, live) = recorded("controllerrevision");
-        let (_, record) = read(Kind::ControllerRevision, &live).unwrap();
+        let record = read(Kind::ControllerRevision, &live).unwrap().live;
         let inputs: crate::inputs::PodInputs =
             serde_json::from_value(body["data"]["components"]["api"].clone()).unwrap();
         let fingerprint = body["data"]["fingerprint"].as_str().unwrap();
@@ -254,24 +265,40 @@ mod tests {
     fn revision_of_somebody_else_has_no_detail() {
         let object = json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "1"}, "data": {"spec": {}}});
         assert_eq!(
-            read(Kind::ControllerRevision, &object).unwrap().1.detail,
+            read(Kind::ControllerRevision, &object).unwrap().live.detail,
             Detail::None
         );
     }
 
     #[test]
-    fn object_outside_of_the_apps_namespace_keeps_its_labels() {
-        let object = json!({"metadata": {
+    fn labels_say_whose_an_object_is() {
+        let mut object = json!({"metadata": {
             "name": "todo-test-events", "namespace": "kafka", "uid": "u", "resourceVersion": "1",
-            "labels": {"todo-operator.dev/namespace": "todo-test", "todo-operator.dev/environment": "test"},
+            "labels": {
+                "todo-operator.dev/app": "todo", "todo-operator.dev/namespace": "todo-test",
+                "todo-operator.dev/environment": "test",
+            },
             "deletionTimestamp": "2026-01-01T00:00:00Z",
         }});
-        let (key, live) = read(Kind::KafkaTopic, &object).unwrap();
+        let Record { key, whose, live } = read(Kind::KafkaTopic, &object).unwrap();
         assert_eq!(&*key.namespace, "kafka");
-        assert_eq!(&*live.app_namespace, "todo-test");
-        assert_eq!(live.environment.as_deref(), Some("test"));
+        let of_app = Whose::App {
+            namespace: "todo-test".into(),
+            name: "todo".into(),
+        };
+        assert_eq!(whose, of_app);
         assert_eq!(live.written, 0);
         assert!(live.deleting && !live.health.is_ready());
+        for (label, then) in [
+            ("todo-operator.dev/app", Whose::Environment("test".into())),
+            ("todo-operator.dev/environment", Whose::Nobody),
+        ] {
+            object["metadata"]["labels"]
+                .as_object_mut()
+                .unwrap()
+                .remove(label);
+            assert_eq!(read(Kind::KafkaTopic, &object).unwrap().whose, then);
+        }
     }
 
     #[test]
@@ -279,7 +306,11 @@ mod tests {
         let object = json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "1", "ownerReferences": [
             {"kind": "X", "name": "x", "uid": "other"}, {"kind": "TodoApp", "name": "a", "uid": "app", "controller": true}]}});
         assert_eq!(
-            read(Kind::ConfigMap, &object).unwrap().1.owner.as_deref(),
+            read(Kind::ConfigMap, &object)
+                .unwrap()
+                .live
+                .owner
+                .as_deref(),
             Some("app")
         );
     }
@@ -311,7 +342,7 @@ mod tests {
                 5,
             ),
         ] {
-            let (_, live) = read(Kind::Event, &event(times)).unwrap();
+            let live = read(Kind::Event, &event(times)).unwrap().live;
             let Detail::Event {
                 about,
                 reason,

@@ -15,7 +15,7 @@ use serde_json::Value;
 use todo_operator_api::{TodoApp, TodoEnvironment, TodoIntent};
 use todo_operator_core::child::ChildKey;
 use todo_operator_core::kind::Kind;
-use todo_operator_core::live::{Children, Live};
+use todo_operator_core::live::{Children, Live, Record};
 use todo_operator_core::names::{LABEL_APP, LABEL_NAMESPACE};
 use todo_operator_core::observe;
 
@@ -127,7 +127,7 @@ pub struct Objects {
 impl Objects {
     /// Takes in an object.
     pub fn insert(&mut self, kind: Kind, body: Value) -> Option<ChildKey> {
-        let (key, live) = observe::read(kind, &body)?;
+        let Record { key, live, .. } = observe::read(kind, &body)?;
         self.children.insert(key.clone(), Arc::new(live));
         self.bodies.insert(key.clone(), body);
         Some(key)

@@ -42,6 +42,8 @@ pub(super) struct TopicView {
     pub names: Vec<String>,
     /// What is there, or why it is not known.
     pub live: Result<BTreeMap<String, LiveTopic>, String>,
+    /// Something was made just now that does not show yet.
+    pub unsettled: bool,
 }
 
 /// What was gathered beside the children and the topics, which change under way.
@@ -217,6 +219,7 @@ async fn look_at_topics(
         cluster: None,
         names: Vec::new(),
         live: Ok(BTreeMap::new()),
+        unsettled: false,
     };
     let Some(messaging) = environments
         .first()
@@ -238,6 +241,7 @@ async fn look_at_topics(
         cluster: Some(cluster),
         names,
         live,
+        unsettled: false,
     }
 }
 
@@ -349,7 +353,26 @@ async fn converge(
     if let Some((_, error)) = refused.into_iter().next() {
         return Err(Error::Kafka(error));
     }
+    let again_in = if is_past_barrier(valid, &wanted, &decision, &plan, &observed) {
+        Some(jiff::SignedDuration::ZERO)
+    } else {
+        again_in
+    };
     Ok(again(again_in, &topics))
+}
+
+/// Whether a barrier that held waves back has opened meanwhile, by what was written: nobody else tells of that.
+fn is_past_barrier(
+    app: &ValidApp<'_>,
+    wanted: &BTreeMap<String, PodInputs>,
+    decision: &Decision,
+    plan: &Plan,
+    observed: &Observed<'_>,
+) -> bool {
+    plan.barrier.as_ref().is_some_and(|barrier| {
+        let now = plan::plan(app, wanted, decision, observed).barrier;
+        now.is_none_or(|now| now.after > barrier.after)
+    })
 }
 
 /// A decision without what has failed since the reconcile began: nothing is said of it, and nothing goes back, before the
@@ -368,6 +391,7 @@ fn on_record(decision: Decision) -> Decision {
 fn again(deadline: Option<jiff::SignedDuration>, topics: &TopicView) -> Action {
     let deadline = deadline.and_then(|left| Duration::try_from(left).ok());
     let refresh = topics.cluster.as_ref().map(|_| match &topics.live {
+        Ok(_) if topics.unsettled => Duration::from_secs(1),
         Ok(_) => topics::REFRESH.unsigned_abs(),
         Err(_) => Duration::from_secs(5),
     });
@@ -468,6 +492,14 @@ async fn make_topics(
         )
         .await
         .map_err(|error| error.to_string());
+    // A broker may tell of what was made just now a moment later.
+    topics.unsettled = topics
+        .live
+        .as_ref()
+        .is_ok_and(|live| topics::is_unsettled(&plan.topics, live));
+    if topics.unsettled {
+        context.topics.forget(cluster, &topics.names);
+    }
     made.refused
 }
 
@@ -481,14 +513,14 @@ async fn apply(write: &Write, context: &Context) -> Result<(), ApplyError> {
     let result = context.applier.apply(write).await;
     match result {
         Ok(applied) => {
-            tracing::debug!(child = %applied.key, "applied");
+            tracing::debug!(child = %write.child.key, "applied");
             context
                 .metrics
                 .writes
                 .get_or_create(&KindLabel { kind: kind.name() })
                 .inc();
             // At once, not when the watch brings it: the next decision must know.
-            context.index.insert_applied(applied.key, applied.live);
+            context.index.insert_applied(applied.into_record());
             Ok(())
         }
         Err(error) => {
@@ -530,8 +562,9 @@ async fn write_revision(
     };
     let child = release::revision(app, &data, number);
     let applied = context.applier.apply_child(&child).await?;
-    let written = (applied.key.clone(), Arc::new(applied.live.clone()));
-    context.index.insert_applied(applied.key, applied.live);
+    let record = applied.into_record();
+    let written = (record.key.clone(), Arc::new(record.live.clone()));
+    context.index.insert_applied(record);
     let version = data.release.version.as_deref().unwrap_or(&data.fingerprint);
     tracing::info!(revision = %child.key.name, "release {version} is proven healthy");
     context
@@ -550,5 +583,32 @@ async fn tell_corrections(app: &TodoApp, corrected: &[ChildKey], context: &Conte
     let distinct: BTreeSet<&ChildKey> = corrected.iter().collect();
     for key in distinct {
         context.tell_correction(app, key).await;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_that_do_not_show_yet_are_looked_at_soon() {
+        let mut topics = TopicView {
+            cluster: Some(KafkaCluster::from(
+                &serde_json::from_value(
+                    serde_json::json!({"provider": "Direct", "bootstrapServers": "kafka:9092"}),
+                )
+                .unwrap(),
+            )),
+            names: vec!["orders".into()],
+            live: Ok(BTreeMap::new()),
+            unsettled: true,
+        };
+        let in_milliseconds = |wait: u64| Action::requeue(Duration::from_millis(wait + 50));
+        assert_eq!(again(None, &topics), in_milliseconds(1_000));
+        topics.unsettled = false;
+        assert_eq!(again(None, &topics), in_milliseconds(300_000));
+        topics.live = Err("no broker answers".into());
+        assert_eq!(again(None, &topics), in_milliseconds(5_000));
     }
 }

@@ -142,7 +142,7 @@ async fn apply(child: &Child, live: &Children, context: &Context) -> Result<(), 
         .writes
         .get_or_create(&KindLabel { kind })
         .inc();
-    context.index.insert_applied(applied.key, applied.live);
+    context.index.insert_applied(applied.into_record());
     Ok(())
 }
 

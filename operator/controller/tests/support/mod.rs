@@ -39,6 +39,8 @@ use todo_operator_core::child::ChildKey;
 use todo_operator_core::kind::Kind;
 use todo_operator_core::names::{FIELD_MANAGER, LABEL_ENVIRONMENT, LABEL_MANAGED_BY};
 use tokio::sync::oneshot;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The operator's namespace, and the name of its ServiceAccount.
 pub const OPERATOR: &str = "todo-operator";
@@ -290,10 +292,12 @@ impl Clock for HourAhead {
 
 /// The operator's log on standard error, where `RUST_LOG` asks for it.
 fn show_log() {
-    if std::env::var_os("RUST_LOG").is_some() {
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-            .with_writer(std::io::stderr)
+    if let Ok(wanted) = std::env::var("RUST_LOG") {
+        let wanted: tracing_subscriber::filter::Targets = wanted.parse().unwrap();
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let _ = tracing_subscriber::registry()
+            .with(wanted)
+            .with(log)
             .try_init();
     }
 }

@@ -181,7 +181,7 @@ mod tests {
         object["metadata"]["managedFields"] = json!([
             {"manager": "todo-operator", "operation": "Apply", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}},
         ]);
-        let (_, live) = crate::observe::read(Kind::Cluster, &object).unwrap();
+        let live = crate::observe::read(Kind::Cluster, &object).unwrap().live;
         assert!(!settled(&live, live.written + SETTLE_SECONDS - 1));
         assert!(settled(&live, live.written + SETTLE_SECONDS));
     }

@@ -54,7 +54,11 @@ fn namespace(object: &Value) -> Detail {
     let annotation = object
         .pointer("/metadata/annotations")
         .and_then(|annotations| annotations.get(names::ANNOTATION_ADOPT)?.as_str());
+    let label = object
+        .pointer("/metadata/labels")
+        .and_then(|labels| labels.get(names::LABEL_ENVIRONMENT)?.as_str());
     Detail::Namespace {
+        environment: label.map(fields::boxed),
         adopt: annotation == Some("true"),
         created: fields::seconds(object, "/metadata/creationTimestamp").unwrap_or_default(),
     }
@@ -114,8 +118,10 @@ mod tests {
         let object = json!({"metadata": {
             "creationTimestamp": "1970-01-01T00:01:40Z",
             "annotations": {names::ANNOTATION_ADOPT: "true"},
+            "labels": {names::LABEL_ENVIRONMENT: "test"},
         }});
         let expected = Detail::Namespace {
+            environment: Some("test".into()),
             adopt: true,
             created: 100,
         };

@@ -40,13 +40,17 @@ impl NamespaceFacts {
             .creation_timestamp
             .as_ref()
             .map_or(i64::MAX, |time| time.0.as_second());
-        let (adopt, created) = match live.detail {
-            Detail::Namespace { adopt, created } => (adopt, created),
-            _ => (false, 0),
+        let (label, adopt, created) = match &live.detail {
+            Detail::Namespace {
+                environment,
+                adopt,
+                created,
+            } => (environment.as_deref(), *adopt, *created),
+            _ => (None, false, 0),
         };
         Self {
             exists: true,
-            environment_label: live.environment.as_deref().map(str::to_owned),
+            environment_label: label.map(str::to_owned),
             adopt,
             created_before_environment: created < asked_at,
         }

@@ -60,20 +60,31 @@ fn step(root: &Path, name: &str, args: &[&str], full: bool) -> Result<()> {
     succeed(command, name)
 }
 
-/// Without the advisories, which need the network.
+/// What checks licences and sources, and its version.
+const DENY: &str = "cargo-deny";
+const DENY_VERSION: &str = "0.20.2";
+
+/// Without the advisories, whose database is on GitHub: the workflow checks those.
 fn licences(root: &Path) -> Result<()> {
-    let installed = cargo(root)
-        .args(["deny", "--version"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !installed {
-        heading("Licences and sources: skipped, cargo-deny is not installed");
-        return Ok(());
-    }
     heading("Licences and sources");
-    let mut command = cargo(root);
-    command.args(["deny", "--offline", "check", "bans", "licenses", "sources"]);
-    succeed(command, "cargo deny")
+    let installed = Cache::from_env()
+        .root()
+        .join(format!("{DENY}-{DENY_VERSION}"));
+    let program = installed.join("bin").join(DENY);
+    if !program.exists() {
+        let mut install = cargo(root);
+        install
+            .args(["install", "--locked", "--quiet", "--version", DENY_VERSION])
+            .arg("--root")
+            .arg(&installed)
+            .arg(DENY);
+        succeed(install, "cargo-deny")?;
+    }
+    let mut check = Command::new(program);
+    check
+        .current_dir(root)
+        .args(["--offline", "check", "bans", "licenses", "sources"]);
+    succeed(check, "cargo-deny")
 }
 
 fn succeed(mut command: Command, name: &str) -> Result<()> {
@@ -82,7 +93,8 @@ fn succeed(mut command: Command, name: &str) -> Result<()> {
         .with_context(|| format!("cannot run {:?}", command.get_program()))?;
     if !status.success() {
         bail!(
-            "{name}: `cargo {}` failed ({status})",
+            "{name}: `{} {}` failed ({status})",
+            command.get_program().to_string_lossy(),
             command
                 .get_args()
                 .map(|a| a.to_string_lossy())

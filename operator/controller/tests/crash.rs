@@ -282,28 +282,20 @@ async fn crash_and_compare(fates: [Fate; 2]) {
     );
     assert_ne!(created.0, changed.0);
 
-    let namespaces = crash_at_each_write(&cluster, &client, created.1, manifest, fates).await;
-    let operator = Operator::start(&cluster).await;
-    for namespace in &namespaces {
-        similar(
-            &settled(&client, &manifest(namespace)).await,
-            &created.0,
-            namespace,
-        );
+    let phases = [(manifest as Manifest, created), (released, changed)];
+    for (manifest, (expected, writes)) in phases {
+        let namespaces = crash_at_each_write(&cluster, &client, writes, manifest, fates).await;
+        let operator = Operator::start(&cluster).await;
+        for namespace in &namespaces {
+            let state = settled(&client, &manifest(namespace)).await;
+            similar(&state, &expected, namespace);
+        }
+        operator.stop().await;
     }
-    operator.stop().await;
-
-    let namespaces = crash_at_each_write(&cluster, &client, changed.1, released, fates).await;
-    let operator = Operator::start(&cluster).await;
-    for namespace in &namespaces {
-        similar(
-            &settled(&client, &released(namespace)).await,
-            &changed.0,
-            namespace,
-        );
-    }
-    operator.stop().await;
 }
+
+/// Makes the TodoApp of a namespace.
+type Manifest = fn(&str) -> Value;
 
 /// Fails with the first difference.
 fn similar(state: &BTreeMap<String, Value>, expected: &BTreeMap<String, Value>, namespace: &str) {

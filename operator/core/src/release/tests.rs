@@ -76,18 +76,16 @@ fn what_was_rejected_is_not_tried_again() {
     assert_eq!(decision.rejections, [], "it is on record already");
 }
 
+fn set_variable(fixture: &mut Fixture, name: &str, value: &str) {
+    let web = fixture.app.spec.components.get_mut("web").unwrap();
+    web.env.insert(name.into(), value.into());
+}
+
 #[test]
 fn a_bad_image_does_not_come_back_under_another_label() {
     let (mut world, mut fixture) = rejected();
     world.reconcile(&fixture);
-    fixture
-        .app
-        .spec
-        .components
-        .get_mut("web")
-        .unwrap()
-        .env
-        .insert("A".into(), "b".into());
+    set_variable(&mut fixture, "A", "b");
     assert!(world.decide(&fixture.valid()).1.is_held_back());
 }
 
@@ -113,27 +111,13 @@ fn a_later_release_without_the_bad_entry_passes() {
 fn a_bad_variable_does_not_condemn_a_proven_image() {
     let mut world = World::proven(&demo());
     let mut fixture = demo();
-    fixture
-        .app
-        .spec
-        .components
-        .get_mut("web")
-        .unwrap()
-        .env
-        .insert("MODE".into(), "broken".into());
+    set_variable(&mut fixture, "MODE", "broken");
     world.reconcile(&fixture);
     abort(&mut world, "web");
     world.reconcile(&fixture);
     assert!(world.decide(&fixture.valid()).1.is_held_back());
     assert!(!world.decide(&demo().valid()).1.is_held_back());
-    fixture
-        .app
-        .spec
-        .components
-        .get_mut("web")
-        .unwrap()
-        .env
-        .insert("MODE".into(), "fixed".into());
+    set_variable(&mut fixture, "MODE", "fixed");
     assert!(!world.decide(&fixture.valid()).1.is_held_back());
 }
 

@@ -78,6 +78,15 @@ async fn until_image(client: &Client, namespace: &str, image: &str) {
     .await;
 }
 
+/// Waits until the operator has said of the application how it is: it has nothing more to write of it.
+async fn until_done(client: &Client, namespace: &str) {
+    until("the first is done", async || {
+        let app = support::object(client, &support::apps(), namespace, "shop").await?;
+        (app["status"]["observedGeneration"] == app["metadata"]["generation"]).then_some(())
+    })
+    .await;
+}
+
 /// The resourceVersion of every child.
 async fn versions(client: &Client, namespace: &str) -> BTreeMap<ChildKey, Value> {
     let children = children(client, namespace).await;
@@ -119,7 +128,7 @@ async fn only_the_leader_writes_and_a_stop_hands_over_at_once() {
     let first = Operator::start(&cluster).await;
     let (second, _) = launch(&cluster).await;
     let mut manifest = make(&client, "handover").await;
-    assert!(first.reconciles() > 0);
+    until_done(&client, "handover").await;
     assert!(!second.is_leading());
     assert_eq!(
         second.reconciles(),
@@ -127,11 +136,6 @@ async fn only_the_leader_writes_and_a_stop_hands_over_at_once() {
         "one that does not lead does nothing"
     );
     let held = lease(&client).await;
-    until("the first is done", async || {
-        let app = support::object(&client, &support::apps(), "handover", "shop").await?;
-        (app["status"]["observedGeneration"] == app["metadata"]["generation"]).then_some(())
-    })
-    .await;
     let before = versions(&client, "handover").await;
 
     first.stop().await;
@@ -150,11 +154,7 @@ async fn when_the_leader_is_killed_the_next_one_leads_once_the_lease_has_run_out
     let first = Operator::start(&cluster).await;
     let (second, clock) = launch(&cluster).await;
     let mut manifest = make(&client, "killed").await;
-    until("the first is done", async || {
-        let app = support::object(&client, &support::apps(), "killed", "shop").await?;
-        (app["status"]["observedGeneration"] == app["metadata"]["generation"]).then_some(())
-    })
-    .await;
+    until_done(&client, "killed").await;
     let before = versions(&client, "killed").await;
     first.kill().await;
     let held = lease(&client).await;

@@ -1,6 +1,8 @@
 //! Every object that the operator watches, as compact records, by the application or environment that it belongs to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::borrow::Borrow;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use todo_operator_core::child::ChildKey;
@@ -45,7 +47,8 @@ pub struct Index {
 
 #[derive(Debug, Default)]
 struct Inner {
-    objects: HashMap<Concern, Children>,
+    objects: HashSet<ByKey>,
+    by_concern: HashMap<Concern, Vec<Arc<Object>>>,
     missing: BTreeSet<Kind>,
     listed: BTreeSet<Kind>,
     /// The newest resourceVersion that the watch of a kind has brought. It brings them in order.
@@ -54,8 +57,40 @@ struct Inner {
     echoes: HashSet<(Kind, u128)>,
 }
 
+/// An object of somebody's.
+#[derive(Debug)]
+struct Object {
+    key: ChildKey,
+    concern: Concern,
+    live: Arc<Live>,
+}
+
+/// An object as the one of its key.
+#[derive(Debug)]
+struct ByKey(Arc<Object>);
+
+impl Borrow<ChildKey> for ByKey {
+    fn borrow(&self) -> &ChildKey {
+        &self.0.key
+    }
+}
+
+impl Hash for ByKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for ByKey {}
+
 impl Index {
-    // A panic while the lock is held cannot leave a half-written map behind: every change is a single insert or remove.
+    // Nothing between the two halves of a change can panic.
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,20 +99,12 @@ impl Index {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in an object as its watch brings it, unless a newer version of it is known; returns whom it concerns.
-    pub fn insert(&self, record: Record) -> Option<Concern> {
+    /// Takes in an object as its watch brings it, unless a newer version of it is known; returns whom that concerns: also
+    /// whose it was before, where its labels now name somebody else, or nobody.
+    pub fn insert(&self, record: Record) -> Vec<Concern> {
         let mut inner = self.write();
         inner.note_watched_object(&record);
         inner.insert(record)
-    }
-
-    /// Takes in an object that has changed, as [`Self::insert`]; returns also whom it concerned before, where its labels now
-    /// name somebody else, or nobody.
-    pub fn insert_changed(&self, record: Record) -> Vec<Concern> {
-        let mut inner = self.write();
-        inner.note_watched_object(&record);
-        let left = inner.take_from_others(&record.key, concern(&record).as_ref());
-        left.into_iter().chain(inner.insert(record)).collect()
     }
 
     /// Takes in an object as the API server's answer to our write has it, before the watch brings it.
@@ -115,36 +142,25 @@ impl Index {
     pub fn remove(&self, record: &Record) -> Option<Concern> {
         let mut inner = self.write();
         inner.note_watched_object(record);
-        let concern = concern(record)?;
-        let Record { key, live, .. } = record;
-        let children = inner.objects.get_mut(&concern)?;
-        if children.get(key).is_some_and(|known| known.uid == live.uid) {
-            children.remove(key);
-            if children.is_empty() {
-                inner.objects.remove(&concern);
-            }
+        let known = inner.objects.get(&record.key);
+        if known.is_some_and(|known| known.0.live.uid == record.live.uid) {
+            inner.forget(&record.key);
         }
-        Some(concern)
+        concern(record)
     }
 
-    /// After a complete list of `kind`: forgets what was not in it, as [`listed`] names it; returns whom that concerns.
-    pub fn retain(&self, kind: Kind, listed: &HashSet<(ChildKey, Concern)>) -> BTreeSet<Concern> {
-        let mut concerned = BTreeSet::new();
+    /// After a complete list of `kind`: forgets what was not in it; returns whom that concerns.
+    pub fn retain(&self, kind: Kind, listed: &HashSet<ChildKey>) -> BTreeSet<Concern> {
         let mut inner = self.write();
         inner.listed.insert(kind);
         // The list may stand for their events.
         inner.echoes.retain(|(of, _)| *of != kind);
-        inner.objects.retain(|concern, children| {
-            let before = children.len();
-            children.retain(|key, _| {
-                key.kind != kind || listed.contains(&(key.clone(), concern.clone()))
-            });
-            if children.len() != before {
-                concerned.insert(concern.clone());
-            }
-            !children.is_empty()
-        });
-        concerned
+        let of_kind = inner.objects.iter().map(|object| &object.0.key);
+        let gone: Vec<_> = of_kind
+            .filter(|key| key.kind == kind && !listed.contains(key))
+            .cloned()
+            .collect();
+        gone.iter().filter_map(|key| inner.forget(key)).collect()
     }
 
     /// Notes whether the API server serves a kind; returns whether that is news.
@@ -175,28 +191,22 @@ impl Index {
     /// Everything that concerns an application, with the analyses of its Rollouts and the events about its pods.
     pub fn app(&self, app: &AppKey) -> Children {
         let inner = self.read();
-        let mut children = inner
-            .objects
-            .get(&Concern::App(app.clone()))
-            .cloned()
-            .unwrap_or_default();
-        let loose = inner
-            .objects
-            .get(&Concern::Namespace(app.namespace.clone()));
+        let mut children = inner.children(&Concern::App(app.clone()));
+        let loose = inner.of(&Concern::Namespace(app.namespace.clone()));
         let related: Vec<_> = loose
-            .into_iter()
-            .flatten()
-            .filter(|(key, live)| {
-                let about = match &live.detail {
+            .iter()
+            .filter(|object| {
+                let namespace = &object.key.namespace;
+                let about = match &object.live.detail {
                     Detail::Analysis { rollout, .. } => {
-                        ChildKey::new(Kind::Rollout, &key.namespace, rollout)
+                        ChildKey::new(Kind::Rollout, namespace, rollout)
                     }
-                    Detail::Event { about, .. } => ChildKey::new(Kind::Pod, &key.namespace, about),
+                    Detail::Event { about, .. } => ChildKey::new(Kind::Pod, namespace, about),
                     _ => return false,
                 };
                 children.contains_key(&about)
             })
-            .map(|(key, live)| (key.clone(), Arc::clone(live)))
+            .map(|object| (object.key.clone(), Arc::clone(&object.live)))
             .collect();
         children.extend(related);
         children
@@ -204,21 +214,16 @@ impl Index {
 
     /// What an environment owns.
     pub fn environment(&self, name: &str) -> Children {
-        self.read()
-            .objects
-            .get(&Concern::Environment(name.into()))
-            .cloned()
-            .unwrap_or_default()
+        self.read().children(&Concern::Environment(name.into()))
     }
 
     /// The record of a Namespace.
     pub fn namespace(&self, name: &str) -> Option<Arc<Live>> {
         let inner = self.read();
-        inner
+        let object = inner
             .objects
-            .get(&Concern::Namespace(name.into()))
-            .and_then(|children| children.get(&ChildKey::new(Kind::Namespace, "", name)))
-            .cloned()
+            .get(&ChildKey::new(Kind::Namespace, "", name))?;
+        Some(Arc::clone(&object.0.live))
     }
 }
 
@@ -234,42 +239,55 @@ impl Inner {
         *watched = version.max(*watched);
     }
 
-    /// Forgets an object that is on record for somebody else than `concern`; returns for whom.
-    fn take_from_others(&mut self, key: &ChildKey, concern: Option<&Concern>) -> Option<Concern> {
-        let known = |concern| self.objects.get(concern)?.get(key);
-        if concern.and_then(known).is_some() {
-            return None;
-        }
-        let mut all = self.objects.iter_mut();
-        let other = all.find_map(|(other, children)| {
-            children.remove(key)?;
-            Some(other.clone())
-        })?;
-        if self.objects.get(&other).is_some_and(BTreeMap::is_empty) {
-            self.objects.remove(&other);
-        }
-        Some(other)
-    }
-
-    fn insert(&mut self, record: Record) -> Option<Concern> {
-        let concern = concern(&record)?;
+    /// Takes in an object, unless a newer version of it is known; returns whom that concerns.
+    fn insert(&mut self, record: Record) -> Vec<Concern> {
+        let concern = concern(&record);
         let Record { key, live, .. } = record;
-        let children = self.objects.entry(concern.clone()).or_default();
-        match children.get(&key) {
+        if let Some(ByKey(known)) = self.objects.get(&key) {
             // A late event, of this object or of one that had its name: resourceVersions rise across both.
-            Some(known) if is_older(&live.resource_version, &known.resource_version) => None,
-            Some(known) if **known == live => None,
-            _ => {
-                children.insert(key, Arc::new(live));
-                Some(concern)
+            let is_late = is_older(&live.resource_version, &known.live.resource_version);
+            if is_late || (*known.live == live && Some(&known.concern) == concern.as_ref()) {
+                return Vec::new();
             }
         }
+        let before = self.forget(&key);
+        if let Some(concern) = &concern {
+            let object = Arc::new(Object {
+                key,
+                concern: concern.clone(),
+                live: Arc::new(live),
+            });
+            let of_concern = self.by_concern.entry(concern.clone()).or_default();
+            of_concern.push(Arc::clone(&object));
+            self.objects.insert(ByKey(object));
+        }
+        let left = before.filter(|before| Some(before) != concern.as_ref());
+        left.into_iter().chain(concern).collect()
     }
-}
 
-/// How [`Index::retain`] knows an object that is in a list; `None` where it is nobody's.
-pub fn listed(record: &Record) -> Option<(ChildKey, Concern)> {
-    Some((record.key.clone(), concern(record)?))
+    /// Forgets an object; returns whom it concerned.
+    fn forget(&mut self, key: &ChildKey) -> Option<Concern> {
+        let ByKey(object) = self.objects.take(key)?;
+        let concern = &object.concern;
+        if let Some(of_concern) = self.by_concern.get_mut(concern) {
+            of_concern.retain(|other| !Arc::ptr_eq(other, &object));
+            if of_concern.is_empty() {
+                self.by_concern.remove(concern);
+            }
+        }
+        Some(concern.clone())
+    }
+
+    fn of(&self, concern: &Concern) -> &[Arc<Object>] {
+        self.by_concern.get(concern).map_or(&[], Vec::as_slice)
+    }
+
+    fn children(&self, concern: &Concern) -> Children {
+        self.of(concern)
+            .iter()
+            .map(|object| (object.key.clone(), Arc::clone(&object.live)))
+            .collect()
+    }
 }
 
 /// Whom an object concerns; `None` where it is nobody's.
@@ -328,7 +346,7 @@ mod tests {
         index.insert_applied(record);
         assert_eq!(known(&index).as_deref(), Some("5"));
         let record = service("a", "4");
-        assert_eq!(index.insert(record), None, "a late event");
+        assert!(index.insert(record).is_empty(), "a late event");
         assert_eq!(known(&index).as_deref(), Some("5"));
     }
 
@@ -342,27 +360,41 @@ mod tests {
             observe::read(Kind::Service, &object).unwrap()
         };
         let of = |name: &str| Concern::App(AppKey::new("todo", name));
+        let keys = |name: &str, index: &Index| index.app(&AppKey::new("todo", name)).len();
         for app in [json!("other"), json!(null)] {
             let index = Index::default();
-            let record = service("a", "5");
-            assert_eq!(index.insert_changed(record), [of("demo")]);
-            let record = relabelled("6", app.clone());
-            let concerned = index.insert_changed(record.clone());
+            assert_eq!(index.insert(service("a", "5")), [of("demo")]);
+            let concerned = index.insert(relabelled("6", app.clone()));
             assert_eq!(concerned[0], of("demo"));
             assert_eq!(concerned.get(1), app.as_str().map(of).as_ref());
             assert_eq!(known(&index), None);
+            // Our own write takes it back.
+            index.insert_applied(service("a", "7"));
+            assert_eq!(known(&index).as_deref(), Some("7"));
+            assert_eq!(keys("other", &index), 0);
         }
+    }
+
+    #[test]
+    fn list_forgets_what_is_not_in_it() {
         let index = Index::default();
         let record = service("a", "5");
+        let listed = HashSet::from([record.key.clone()]);
         index.insert(record);
-        let record = relabelled("6", json!("other"));
-        let list = HashSet::from_iter(listed(&record));
-        index.insert(record);
+        assert!(index.retain(Kind::Service, &listed).is_empty());
+        let nothing = HashSet::new();
+        assert!(
+            index.retain(Kind::ConfigMap, &nothing).is_empty(),
+            "of another kind"
+        );
+        assert!(known(&index).is_some());
+        let demo = Concern::App(AppKey::new("todo", "demo"));
         assert_eq!(
-            index.retain(Kind::Service, &list),
-            BTreeSet::from([of("demo")])
+            index.retain(Kind::Service, &nothing),
+            BTreeSet::from([demo])
         );
         assert_eq!(known(&index), None);
+        assert!(index.read().by_concern.is_empty());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use todo_operator_core::observe;
 
 use crate::apply::api_resource;
 use crate::arrival::Arrival;
-use crate::index::{self, Concern, Index};
+use crate::index::{Concern, Index};
 
 /// What the watches have to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub fn watch(
     index: Arc<Index>,
 ) -> impl Stream<Item = News> + Send + 'static {
     let api: Api<Arrival> = Api::all_with(client, &api_resource(kind));
-    let mut listed: HashSet<(ChildKey, Concern)> = HashSet::new();
+    let mut listed: HashSet<ChildKey> = HashSet::new();
     watcher(api, config(kind))
         .backoff(runtime::watcher::DefaultBackoff::default())
         .map(move |event| take_in(kind, &index, &mut listed, event))
@@ -56,7 +56,7 @@ pub fn watch(
 fn take_in(
     kind: Kind,
     index: &Index,
-    listed: &mut HashSet<(ChildKey, Concern)>,
+    listed: &mut HashSet<ChildKey>,
     event: Result<watcher::Event<Arrival>, watcher::Error>,
 ) -> Vec<News> {
     // An object that is none cannot be told apart from one that is not there.
@@ -70,19 +70,11 @@ fn take_in(
             let Some(record) = read(&object) else {
                 return Vec::new();
             };
-            listed.extend(index::listed(&record));
-            index
-                .insert(record)
-                .map(News::Changed)
-                .into_iter()
-                .collect()
+            listed.insert(record.key.clone());
+            changed(index.insert(record))
         }
         Ok(watcher::Event::InitDone) => {
-            let mut news: Vec<News> = index
-                .retain(kind, listed)
-                .into_iter()
-                .map(News::Changed)
-                .collect();
+            let mut news = changed(index.retain(kind, listed));
             *listed = HashSet::new();
             if index.set_missing(kind, false) {
                 tracing::info!(kind = kind.name(), "the API server serves this kind now");
@@ -98,32 +90,20 @@ fn take_in(
             let Some(record) = read(&object) else {
                 return Vec::new();
             };
-            index
-                .insert_changed(record)
-                .into_iter()
-                .map(News::Changed)
-                .collect()
+            changed(index.insert(record))
         }
         Ok(watcher::Event::Delete(object)) => {
             let Some(record) = read(&object) else {
                 return Vec::new();
             };
-            index
-                .remove(&record)
-                .map(News::Changed)
-                .into_iter()
-                .collect()
+            changed(index.remove(&record))
         }
         Err(error) => {
             if !is_not_found(&error) {
                 tracing::warn!(kind = kind.name(), %error, "watch interrupted; it begins again");
                 return Vec::new();
             }
-            let mut news: Vec<News> = index
-                .retain(kind, &HashSet::new())
-                .into_iter()
-                .map(News::Changed)
-                .collect();
+            let mut news = changed(index.retain(kind, &HashSet::new()));
             if index.set_missing(kind, true) {
                 tracing::info!(
                     kind = kind.name(),
@@ -134,6 +114,10 @@ fn take_in(
             news
         }
     }
+}
+
+fn changed(concerned: impl IntoIterator<Item = Concern>) -> Vec<News> {
+    concerned.into_iter().map(News::Changed).collect()
 }
 
 fn is_not_found(error: &watcher::Error) -> bool {

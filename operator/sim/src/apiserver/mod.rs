@@ -1,0 +1,3 @@
+//! The API server in memory.
+
+pub mod schema;

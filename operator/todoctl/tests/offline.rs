@@ -8,6 +8,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+mod tools;
+
 const APP: &str = "\
 apiVersion: todo-operator.dev/v1alpha1
 kind: TodoApp
@@ -38,6 +40,7 @@ fn todoctl(directory: &Path, arguments: &[&str]) -> Output {
         .args(arguments)
         .current_dir(directory)
         .env_remove("KUBECONFIG")
+        .env("PATH", tools::path())
         .output()
         .unwrap()
 }
@@ -65,12 +68,6 @@ fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 fn config_repo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config-repo")
-}
-
-fn has_kustomize() -> bool {
-    ["kubectl", "kustomize"]
-        .iter()
-        .any(|program| Command::new(program).arg("version").output().is_ok())
 }
 
 #[test]
@@ -230,10 +227,6 @@ fn one_environment_of_several_is_rendered() {
 
 #[test]
 fn a_kustomize_directory_is_built_and_its_errors_are_told() {
-    if !has_kustomize() {
-        eprintln!("skipped: neither kubectl nor kustomize is installed");
-        return;
-    }
     let directory = directory(&[
         (
             "good/kustomization.yaml",
@@ -282,10 +275,6 @@ fn without_kustomize_a_kustomize_directory_says_what_to_install() {
 
 #[test]
 fn every_stage_of_the_template_repository_renders() {
-    if !has_kustomize() {
-        eprintln!("skipped: neither kubectl nor kustomize is installed");
-        return;
-    }
     for stage in ["test", "staging", "production"] {
         let (apps, platform) = (format!("environments/{stage}"), format!("platform/{stage}"));
         let output = todoctl(&config_repo(), &["render", &apps, &platform, "-o", "names"]);

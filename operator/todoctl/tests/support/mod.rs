@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use todo_operator_api::{TodoApp, TodoEnvironment, TodoIntent, TodoRelease};
 use tokio::sync::OnceCell;
 
+#[path = "../tools/mod.rs"]
+mod tools;
+
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 
 /// The control plane, with our resources and the peers'.
@@ -129,6 +132,7 @@ pub async fn todoctl(kubeconfig: &Path, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_todoctl"))
             .args(arguments)
             .env("KUBECONFIG", kubeconfig)
+            .env("PATH", tools::path())
             .output()
             .unwrap()
     };

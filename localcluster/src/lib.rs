@@ -29,7 +29,7 @@ mod tools;
 pub use cache::Cache;
 pub use cluster::{Cluster, running, stop_all};
 pub use config::{Config, Kafka, KafkaUser, Models, Node, Part};
-pub use crds::{Peer, install as install_crds};
+pub use crds::{Peer, files as crd_files, install as install_crds};
 pub use error::{Error, Result};
 pub use ports::free_port;
 pub use process::Life;

@@ -1,0 +1,116 @@
+//! Plays scenarios in the simulated Kubernetes.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+use todo_operator_sim::catalog;
+use todo_operator_sim::plan::Plan;
+use todo_operator_sim::scenario::{self, Scenario};
+use todo_operator_sim::suite;
+
+/// Plays scenarios in the simulated Kubernetes.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Names every scenario.
+    List,
+    /// Plays every single fault of a scenario, or of all.
+    Faults {
+        /// The scenario.
+        scenario: Option<String>,
+        /// Only every n-th plan.
+        #[arg(long, default_value_t = 1)]
+        every: usize,
+    },
+    /// Plays one plan again and shows what happens.
+    Replay {
+        /// The scenario.
+        scenario: String,
+        /// The plan, as a failure prints it: 7:crash-after@12.
+        #[arg(default_value = "0")]
+        plan: Plan,
+        /// Also the objects that are there at the end.
+        #[arg(long)]
+        objects: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn find(name: &str) -> Result<&'static Scenario, String> {
+    Scenario::find(name).ok_or_else(|| {
+        let names: Vec<&str> = scenario::ALL.iter().map(|scenario| scenario.name).collect();
+        format!("there is no scenario {name:?}; there are {}", names.join(", "))
+    })
+}
+
+fn run(command: &Command) -> Result<bool, Box<dyn std::error::Error>> {
+    catalog::load()?;
+    match command {
+        Command::List => {
+            for scenario in scenario::ALL {
+                println!("{}", scenario.name);
+            }
+            Ok(true)
+        }
+        Command::Faults { scenario, every } => {
+            let chosen: Vec<&'static Scenario> = match scenario {
+                Some(name) => vec![find(name)?],
+                None => scenario::ALL.iter().collect(),
+            };
+            let mut plans = Vec::new();
+            for scenario in chosen {
+                let all = suite::single_faults(scenario, 1);
+                println!("{}: {} plans", scenario.name, all.len());
+                let all = all.into_iter().step_by(*every);
+                plans.extend(all.map(|plan| (scenario, plan)));
+            }
+            let begun = Instant::now();
+            let failures = suite::run_all(&plans, |_| {});
+            for failure in &failures {
+                println!("{} {}: {}", failure.scenario, failure.plan, failure.violation);
+            }
+            let minutes = begun.elapsed().as_secs_f64() / 60.0;
+            println!(
+                "{} plans, {} failures, {:.0} plans a minute",
+                plans.len(),
+                failures.len(),
+                plans.len() as f64 / minutes
+            );
+            Ok(failures.is_empty())
+        }
+        Command::Replay {
+            scenario,
+            plan,
+            objects,
+        } => {
+            let report = suite::run(find(scenario)?, plan, true);
+            for line in &report.timeline {
+                println!("{:>10.3} {}", line.at.as_secs_f64(), line.what);
+            }
+            if *objects {
+                println!("{}", report.end);
+            }
+            println!("{} writes, {} events, {} faults met", report.writes, report.events, report.faults_met);
+            if let Some(violation) = &report.violation {
+                println!("{violation}");
+            }
+            Ok(report.violation.is_none())
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! What must hold at the end of every run, and at every moment of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::actor::text;
+use crate::apiserver::store::Store;
+use crate::world::World;
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{oracle}: {what}")]
+pub struct Violation {
+    /// Which promise: the name that tables use.
+    pub oracle: &'static str,
+    /// How it was broken.
+    pub what: String,
+}
+
+impl Violation {
+    /// A violation.
+    pub fn new(oracle: &'static str, what: impl Into<String>) -> Self {
+        Self {
+            oracle,
+            what: what.into(),
+        }
+    }
+}
+
+/// The state that a run ended in, with what differs from run to run taken out; by kind, namespace and name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EndState {
+    objects: BTreeMap<String, Value>,
+    /// Pod templates that each workload ever had, by the hash in the names of its ReplicaSets.
+    templates: BTreeMap<String, BTreeSet<String>>,
+    topics: Value,
+}
+
+/// Kinds that come and go by themselves, or tell of the way and not of the end.
+const PASSING: [&str; 5] = ["Event", "Lease", "Pod", "ReplicaSet", "AnalysisRun"];
+
+/// Takes the end state of a world.
+pub fn end_state(world: &World) -> EndState {
+    let mut end = world.server.read(|store| {
+        let uids: BTreeMap<String, String> = store
+            .all()
+            .map(|(_, object)| (text(object, "uid").to_owned(), name(object)))
+            .collect();
+        let objects = store
+            .all()
+            .filter(|(_, object)| !is_passing(object))
+            .map(|(_, object)| (name(object), masked(object, &uids)))
+            .collect();
+        EndState {
+            objects,
+            templates: templates(store),
+            topics: Value::Null,
+        }
+    });
+    end.topics = world.knobs.kafka.topics();
+    end
+}
+
+fn is_passing(object: &Value) -> bool {
+    PASSING.iter().any(|kind| object["kind"] == *kind)
+}
+
+fn name(object: &Value) -> String {
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let namespace = text(object, "namespace");
+    format!("{kind} {namespace}/{}", text(object, "name"))
+}
+
+/// An object without what chance and time decide.
+fn masked(object: &Value, names: &BTreeMap<String, String>) -> Value {
+    let mut object = object.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        for field in ["uid", "resourceVersion", "creationTimestamp", "generation"] {
+            metadata.remove(field);
+        }
+        // How often somebody wrote is part of the way.
+        if let Some(managers) = metadata.get_mut("managedFields").and_then(Value::as_array_mut) {
+            for manager in managers.iter_mut().filter_map(Value::as_object_mut) {
+                manager.remove("time");
+            }
+            managers.sort_by_key(Value::to_string);
+        }
+    }
+    mask(&mut object, names);
+    object
+}
+
+fn mask(value: &mut Value, names: &BTreeMap<String, String>) {
+    match value {
+        Value::String(string) => {
+            if let Some(name) = names.get(string) {
+                *string = format!("<uid of {name}>");
+            } else if string.parse::<jiff::Timestamp>().is_ok() {
+                "<time>".clone_into(string);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(item, names)),
+        Value::Object(fields) => {
+            // An owner's UID is also in the names of managed fields.
+            let keys: Vec<String> = fields.keys().filter(|key| key.contains("uid")).cloned().collect();
+            for key in keys {
+                let masked = names.iter().find(|(uid, _)| !uid.is_empty() && key.contains(uid.as_str()));
+                if let (Some((uid, name)), Some(value)) = (masked, fields.remove(&key)) {
+                    fields.insert(key.replace(uid, name), value);
+                }
+            }
+            for (field, value) in fields.iter_mut() {
+                match field.as_str() {
+                    "observedGeneration" => *value = json!("<generation>"),
+                    "clusterIP" | "clusterIPs" => *value = json!("<address>"),
+                    _ => mask(value, names),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The pod templates that each workload ever had.
+fn templates(store: &Store) -> BTreeMap<String, BTreeSet<String>> {
+    let mut templates: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let Some(id) = store.find("apps", "replicasets") else {
+        return templates;
+    };
+    for change in store.changes_after(id, 0) {
+        if let (None, Some(object)) = (&change.before, &change.after) {
+            let name = text(object, "name");
+            let (workload, hash) = name.rsplit_once('-').unwrap_or((name, ""));
+            templates
+                .entry(workload.to_owned())
+                .or_default()
+                .insert(hash.to_owned());
+        }
+    }
+    templates
+}
+
+impl fmt::Display for EndState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.objects.iter().try_for_each(|(name, object)| writeln!(f, "{name} {object}"))
+    }
+}
+
+impl EndState {
+    /// Compares with the state that the same scenario ends in when nothing goes wrong.
+    pub fn compare(&self, expected: &Self) -> Result<(), Violation> {
+        let names: BTreeSet<&String> = self.objects.keys().chain(expected.objects.keys()).collect();
+        for name in names {
+            match (self.objects.get(name), expected.objects.get(name)) {
+                (Some(found), Some(wanted)) if found == wanted => {}
+                (Some(found), Some(wanted)) => {
+                    let difference = difference(found, wanted, String::new());
+                    return Err(Violation::new("end state", format!("{name}{difference}")));
+                }
+                (None, _) => return Err(Violation::new("end state", format!("{name} is missing"))),
+                (_, None) => {
+                    return Err(Violation::new("end state", format!("{name} should not be there")));
+                }
+            }
+        }
+        if self.topics != expected.topics {
+            let difference = difference(&self.topics, &expected.topics, String::new());
+            return Err(Violation::new("end state", format!("topics{difference}")));
+        }
+        Ok(())
+    }
+
+    /// No pod had a template that it would not have had if nothing had gone wrong.
+    pub fn compare_pods(&self, expected: &Self) -> Result<(), Violation> {
+        for (workload, found) in &self.templates {
+            let wanted = expected.templates.get(workload);
+            if wanted != Some(found) {
+                let what = format!("{workload} had the pod templates {found:?}, and {wanted:?} without faults");
+                return Err(Violation::new("needless restart", what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first place where two values differ.
+fn difference(found: &Value, wanted: &Value, path: String) -> String {
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(wanted)) => {
+            let fields: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
+            for field in fields {
+                let path = format!("{path}.{field}");
+                match (found.get(field), wanted.get(field)) {
+                    (Some(found), Some(wanted)) if found == wanted => {}
+                    (Some(found), Some(wanted)) => return difference(found, wanted, path),
+                    (found, wanted) => return both(found, wanted, &path),
+                }
+            }
+            String::new()
+        }
+        (Value::Array(found), Value::Array(wanted)) if found.len() == wanted.len() => found
+            .iter()
+            .zip(wanted)
+            .enumerate()
+            .find(|(_, (found, wanted))| found != wanted)
+            .map(|(i, (found, wanted))| difference(found, wanted, format!("{path}[{i}]")))
+            .unwrap_or_default(),
+        (found, wanted) => both(Some(found), Some(wanted), &path),
+    }
+}
+
+fn both(found: Option<&Value>, wanted: Option<&Value>, path: &str) -> String {
+    let show = |value: Option<&Value>| value.map_or("nothing".to_owned(), Value::to_string);
+    format!("{path} is {}, not {}", show(found), show(wanted))
+}
+
+/// Kinds that hold data.
+const STATEFUL: [(&str, &str); 5] = [
+    ("postgresql.cnpg.io", "clusters"),
+    ("postgresql.cnpg.io", "databases"),
+    ("postgresql.cnpg.io", "databaseroles"),
+    ("kafka.strimzi.io", "kafkatopics"),
+    ("", "namespaces"),
+];
+
+/// Nothing that holds data was deleted or shrunk.
+pub fn keeps_data(world: &World) -> Result<(), Violation> {
+    let violation = |what: String| Err(Violation::new("data kept", what));
+    let lost = world.server.read(|store| {
+        STATEFUL
+            .iter()
+            .filter_map(|(group, plural)| store.find(group, plural))
+            .flat_map(|id| store.changes_after(id, 0))
+            .find_map(|change| {
+                let before = change.before.as_ref()?;
+                let Some(after) = &change.after else {
+                    return Some(format!("{} was deleted", name(before)));
+                };
+                shrunk(before, after).map(|field| format!("{field} of {} shrank", name(before)))
+            })
+    });
+    if let Some(what) = lost {
+        return violation(what);
+    }
+    match world.knobs.kafka.losses().first() {
+        Some(what) => violation(what.clone()),
+        None => Ok(()),
+    }
+}
+
+fn shrunk(before: &Value, after: &Value) -> Option<&'static str> {
+    ["/spec/storage/size", "/spec/partitions"]
+        .into_iter()
+        .find(|pointer| match (size(before, pointer), size(after, pointer)) {
+            (Some(before), Some(after)) => after < before,
+            _ => false,
+        })
+}
+
+fn size(object: &Value, pointer: &str) -> Option<i64> {
+    match object.pointer(pointer)? {
+        Value::Number(number) => number.as_i64(),
+        Value::String(quantity) => quantity.trim_end_matches("Gi").parse().ok(),
+        _ => None,
+    }
+}
+
+/// Nothing of an application was written after a version.
+pub fn untouched(world: &World, app: &str, since: u64) -> Result<(), Violation> {
+    let touched = world.server.read(|store| {
+        store.resources().find_map(|id| {
+            store
+                .changes_after(id, since)
+                .iter()
+                .find_map(|change| {
+                    let object = change.after.as_ref().or(change.before.as_ref())?;
+                    let is_of = |label: &str| {
+                        object["metadata"]["labels"][label].as_str() == Some(app)
+                    };
+                    let is_app = object["kind"] == "TodoApp" && text(object, "name") == app;
+                    (is_app || is_of(todo_operator_core::names::LABEL_APP)).then(|| {
+                        let what = match (&change.before, &change.after) {
+                            (Some(before), Some(after)) => difference(after, before, String::new()),
+                            (None, _) => " was made".to_owned(),
+                            (_, None) => " was deleted".to_owned(),
+                        };
+                        format!("{}{what}", name(object))
+                    })
+                })
+        })
+    });
+    match touched {
+        Some(what) => Err(Violation::new("others unaffected", what)),
+        None => Ok(()),
+    }
+}
+
+/// Every child of an application that is watched over belongs to the object that it names as its owner.
+pub fn owners_exist(world: &World) -> Result<(), Violation> {
+    let orphan = world.server.read(|store| {
+        let uids: BTreeSet<&str> = store.all().map(|(_, object)| text(object, "uid")).collect();
+        store.all().find_map(|(_, object)| {
+            let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+            let gone = owners
+                .iter()
+                .find(|owner| !owner["uid"].as_str().is_some_and(|uid| uids.contains(uid)))?;
+            Some(format!("{} is owned by {gone}, which is not there", name(object)))
+        })
+    });
+    match orphan {
+        Some(what) => Err(Violation::new("owners", what)),
+        None => Ok(()),
+    }
+}
+
+/// What a manifest asks for is what is stored, as far as a condition can tell.
+pub fn condition(object: &Arc<Value>, kind: &str) -> Option<Map<String, Value>> {
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    let condition = conditions.iter().find(|condition| condition["type"] == kind)?;
+    condition.as_object().cloned()
+}

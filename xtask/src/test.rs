@@ -43,6 +43,7 @@ pub fn run(args: &Args) -> Result<()> {
     heading("Cluster tools");
     Tools::new(Cache::from_env()).ensure_all(shown().as_ref())?;
     step(&root, "Tests", &["test", "--workspace"], args.full)?;
+    simulation(&root, args.full)?;
     if args.full {
         licences(&root)?;
     }
@@ -58,6 +59,15 @@ fn step(root: &Path, name: &str, args: &[&str], full: bool) -> Result<()> {
         command.env("TODO_OPERATOR_TEST_FULL", "1");
     }
     succeed(command, name)
+}
+
+/// Plays every scenario in the simulated Kubernetes with faults: each at each point with `full`, else a part of them.
+fn simulation(root: &Path, full: bool) -> Result<()> {
+    let every = if full { "1" } else { "5" };
+    let profile = ["run", "--profile", "sim", "--package", "todo-operator-sim"];
+    let plans = ["--", "faults", "--every", every];
+    let args: Vec<&str> = profile.into_iter().chain(plans).collect();
+    step(root, "Simulation", &args, full)
 }
 
 /// What checks licences and sources, and its version.

@@ -116,6 +116,21 @@ impl Memories {
 }
 
 impl Context {
+    /// Every TodoApp, by namespace and name: the store has no order.
+    pub fn all_apps(&self) -> Vec<Arc<KeptApp>> {
+        in_order(&self.apps)
+    }
+
+    /// Every TodoEnvironment, by name.
+    pub fn all_environments(&self) -> Vec<Arc<TodoEnvironment>> {
+        in_order(&self.environments)
+    }
+
+    /// Every TodoIntent, by namespace and name.
+    pub fn all_intents(&self) -> Vec<Arc<TodoIntent>> {
+        in_order(&self.intents)
+    }
+
     /// Now.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
@@ -196,4 +211,19 @@ impl Context {
             tracing::warn!(object = object.name_any(), reason, %error, "cannot publish an Event");
         }
     }
+}
+
+fn in_order<K>(store: &Store<K>) -> Vec<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let mut objects = store.state();
+    objects.sort_unstable_by(|one, other| {
+        let key = |object: &K| {
+            let meta = object.meta();
+            (meta.namespace.clone(), meta.name.clone())
+        };
+        key(one).cmp(&key(other))
+    });
+    objects
 }

@@ -146,6 +146,7 @@ pub async fn run(
         elector.acquire().await;
     };
     tokio::select! {
+        biased;
         () = lead => {}
         () = &mut shutdown => return Ok(()),
     }
@@ -175,6 +176,7 @@ pub async fn run(
     );
     futures::pin_mut!(work);
     let lost = tokio::select! {
+        biased;
         lost = elector.keep() => Some(lost),
         () = &mut shutdown => None,
         _ = &mut work => None,
@@ -259,7 +261,7 @@ fn children(context: &Arc<Context>, queues: &Queues) -> BoxStream<'static, ()> {
             News::Changed(Concern::Namespace(namespace)) => queues.namespace(&context, &namespace),
             News::Kinds => {
                 note_missing(&context);
-                for app in context.apps.state() {
+                for app in context.all_apps() {
                     queues.app(&reconcile::app_key(app.as_ref()));
                 }
             }
@@ -297,16 +299,14 @@ impl Queues {
 
     fn namespace(&self, context: &Context, namespace: &str) {
         for app in context
-            .apps
-            .state()
+            .all_apps()
             .iter()
             .filter(|app| app.namespace().as_deref() == Some(namespace))
         {
             self.app(&reconcile::app_key(app.as_ref()));
         }
         for environment in context
-            .environments
-            .state()
+            .all_environments()
             .iter()
             .filter(|environment| environment.spec.namespace == namespace)
         {
@@ -354,8 +354,7 @@ fn own_apps(
             let before: Option<BTreeSet<AppKey>> =
                 matches!(event, watcher::Event::InitDone).then(|| {
                     context
-                        .apps
-                        .state()
+                        .all_apps()
                         .iter()
                         .map(|app| reconcile::app_key(app.as_ref()))
                         .collect()
@@ -379,8 +378,7 @@ fn own_apps(
                 }
                 watcher::Event::InitDone => {
                     let now: BTreeSet<AppKey> = context
-                        .apps
-                        .state()
+                        .all_apps()
                         .iter()
                         .map(|app| reconcile::app_key(app.as_ref()))
                         .collect();
@@ -398,7 +396,7 @@ fn own_apps(
 
 fn environments_of(context: &Context, queues: &Queues, app: &TodoApp) {
     let namespace = app.namespace();
-    for environment in context.environments.state() {
+    for environment in context.all_environments() {
         if namespace.as_deref() == Some(&environment.spec.namespace) {
             queues.environment(&environment.name_any());
         }
@@ -407,7 +405,7 @@ fn environments_of(context: &Context, queues: &Queues, app: &TodoApp) {
 
 /// Takes in what an application claims, and wakes those whom that concerns.
 fn claim(context: &Context, queues: &Queues, app: &TodoApp) {
-    let environments = context.environments.state();
+    let environments = context.all_environments();
     let namespace = app.namespace();
     let Some(environment) = environments
         .iter()
@@ -461,7 +459,7 @@ fn own_environments(
                 return;
             }
             let all = matches!(event, watcher::Event::InitDone);
-            for app in context.apps.state() {
+            for app in context.all_apps() {
                 let here = |environment: &TodoEnvironment| {
                     app.namespace().as_deref() == Some(&environment.spec.namespace)
                 };
@@ -473,7 +471,7 @@ fn own_environments(
                 }
             }
             // Each is judged beside the others.
-            for environment in context.environments.state() {
+            for environment in context.all_environments() {
                 queues.environment(&environment.name_any());
             }
         })
@@ -503,7 +501,7 @@ fn own_intents(
             let Some(intent) = changed(&event) else {
                 return;
             };
-            for app in context.apps.state() {
+            for app in context.all_apps() {
                 if intent
                     .spec
                     .app

@@ -203,11 +203,7 @@ impl Actor {
         self.call_at(key, |_| Verb::Delete(options))
     }
 
-    fn call_at(
-        &self,
-        key: &Key,
-        verb: impl FnOnce(Write) -> Verb,
-    ) -> Result<Arc<Value>, Failure> {
+    fn call_at(&self, key: &Key, verb: impl FnOnce(Write) -> Verb) -> Result<Arc<Value>, Failure> {
         let resource = self.server.read(|store| store.resource(key.resource));
         let call = Call {
             group: resource.group.clone(),

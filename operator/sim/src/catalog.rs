@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use kube::CustomResourceExt;
 use localcluster::{Cache, Peer, Silent, Tools};
 use serde::Deserialize;
-use kube::CustomResourceExt;
 use serde_json::Value;
 use todo_operator_api::{TodoApp, TodoEnvironment, TodoIntent, TodoRelease};
 use todo_operator_core::kind::Kind;
@@ -25,7 +25,7 @@ pub enum CatalogError {
         peer: String,
         /// Why.
         #[source]
-        source: localcluster::Error,
+        source: Box<localcluster::Error>,
     },
     /// A file cannot be read.
     #[error("{path} cannot be read")]
@@ -89,7 +89,7 @@ pub fn load() -> Result<(), CatalogError> {
         let files = localcluster::crd_files(&tools, peer, &Silent).map_err(|source| {
             CatalogError::Peer {
                 peer: format!("{peer:?}"),
-                source,
+                source: Box::new(source),
             }
         })?;
         for file in files {
@@ -101,7 +101,12 @@ pub fn load() -> Result<(), CatalogError> {
             add(&mut resources, &mut rules, &path, &text)?;
         }
     }
-    for crd in [TodoApp::crd(), TodoEnvironment::crd(), TodoRelease::crd(), TodoIntent::crd()] {
+    for crd in [
+        TodoApp::crd(),
+        TodoEnvironment::crd(),
+        TodoRelease::crd(),
+        TodoIntent::crd(),
+    ] {
         // What was generated can be written.
         let crd = serde_json::to_value(crd).unwrap_or_default();
         let resource = Resource::from_crd(&crd).map_err(|source| CatalogError::Schema {
@@ -122,7 +127,9 @@ pub fn load() -> Result<(), CatalogError> {
 fn add(
     resources: &mut Vec<Resource>,
     rules: &mut Rules,
-    path: &str, text: &str) -> Result<(), CatalogError> {
+    path: &str,
+    text: &str,
+) -> Result<(), CatalogError> {
     for document in serde_yaml::Deserializer::from_str(text) {
         let crd = Value::deserialize(document).map_err(|source| CatalogError::Yaml {
             path: path.to_owned(),

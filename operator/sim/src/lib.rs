@@ -4,6 +4,7 @@
 pub mod actor;
 pub mod apiserver;
 pub mod catalog;
+mod entropy;
 pub mod models;
 pub mod mutation;
 pub mod oracle;

@@ -9,6 +9,10 @@ use todo_operator_sim::plan::Plan;
 use todo_operator_sim::scenario::{self, Scenario};
 use todo_operator_sim::suite;
 
+/// A quarter of a run is making and dropping small values.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Plays scenarios in the simulated Kubernetes.
 #[derive(Parser)]
 struct Arguments {
@@ -55,7 +59,10 @@ fn main() -> ExitCode {
 fn find(name: &str) -> Result<&'static Scenario, String> {
     Scenario::find(name).ok_or_else(|| {
         let names: Vec<&str> = scenario::ALL.iter().map(|scenario| scenario.name).collect();
-        format!("there is no scenario {name:?}; there are {}", names.join(", "))
+        format!(
+            "there is no scenario {name:?}; there are {}",
+            names.join(", ")
+        )
     })
 }
 
@@ -83,7 +90,10 @@ fn run(command: &Command) -> Result<bool, Box<dyn std::error::Error>> {
             let begun = Instant::now();
             let failures = suite::run_all(&plans, |_| {});
             for failure in &failures {
-                println!("{} {}: {}", failure.scenario, failure.plan, failure.violation);
+                println!(
+                    "{} {}: {}",
+                    failure.scenario, failure.plan, failure.violation
+                );
             }
             let minutes = begun.elapsed().as_secs_f64() / 60.0;
             println!(
@@ -106,7 +116,10 @@ fn run(command: &Command) -> Result<bool, Box<dyn std::error::Error>> {
             if *objects {
                 println!("{}", report.end);
             }
-            println!("{} writes, {} events, {} faults met", report.writes, report.events, report.faults_met);
+            println!(
+                "{} writes, {} events, {} faults met",
+                report.writes, report.events, report.faults_met
+            );
             if let Some(violation) = &report.violation {
                 println!("{violation}");
             }

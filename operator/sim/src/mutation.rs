@@ -49,7 +49,9 @@ fn others(schema: &Value, value: &Value, path: String, found: &mut Vec<(String, 
             for (i, item) in items.iter().enumerate() {
                 others(&schema["items"], item, format!("{path}/{i}"), found);
             }
-            let without_last = items.split_last().map(|(_, rest)| Value::from(rest.to_vec()));
+            let without_last = items
+                .split_last()
+                .map(|(_, rest)| Value::from(rest.to_vec()));
             found.extend(without_last.map(|rest| (path, rest)));
         }
         scalar => found.extend(other(schema, scalar).map(|value| (path, value))),
@@ -65,7 +67,9 @@ fn other(schema: &Value, value: &Value) -> Option<Value> {
         Value::Bool(value) => Some(json!(!value)),
         Value::Number(number) => {
             let number = number.as_i64()?;
-            let is_highest = schema["maximum"].as_f64().is_some_and(|most| number as f64 >= most);
+            let is_highest = schema["maximum"]
+                .as_f64()
+                .is_some_and(|most| number as f64 >= most);
             Some(json!(if is_highest { number - 1 } else { number + 1 }))
         }
         Value::String(text) => Some(json!(count_on(text).unwrap_or_else(|| format!("{text}x")))),
@@ -159,6 +163,9 @@ mod tests {
             ("/spec/port", json!(9)),
             ("/spec/wait", json!("6m")),
         ];
-        assert_eq!(changed, expected.map(|(path, value)| (path.to_owned(), value)));
+        assert_eq!(
+            changed,
+            expected.map(|(path, value)| (path.to_owned(), value))
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use todo_operator_core::names::FIELD_MANAGER;
 
 use crate::actor::text;
 use crate::apiserver::store::Store;
@@ -81,12 +82,15 @@ fn masked(object: &Value, names: &BTreeMap<String, String>) -> Value {
         for field in ["uid", "resourceVersion", "creationTimestamp", "generation"] {
             metadata.remove(field);
         }
-        // How often somebody wrote is part of the way.
-        if let Some(managers) = metadata.get_mut("managedFields").and_then(Value::as_array_mut) {
+        // Who else wrote is part of the way: a controller owns what it once had to change.
+        if let Some(managers) = metadata
+            .get_mut("managedFields")
+            .and_then(Value::as_array_mut)
+        {
+            managers.retain(|manager| manager["manager"] == FIELD_MANAGER);
             for manager in managers.iter_mut().filter_map(Value::as_object_mut) {
                 manager.remove("time");
             }
-            managers.sort_by_key(Value::to_string);
         }
     }
     mask(&mut object, names);
@@ -105,9 +109,15 @@ fn mask(value: &mut Value, names: &BTreeMap<String, String>) {
         Value::Array(items) => items.iter_mut().for_each(|item| mask(item, names)),
         Value::Object(fields) => {
             // An owner's UID is also in the names of managed fields.
-            let keys: Vec<String> = fields.keys().filter(|key| key.contains("uid")).cloned().collect();
+            let keys: Vec<String> = fields
+                .keys()
+                .filter(|key| key.contains("uid"))
+                .cloned()
+                .collect();
             for key in keys {
-                let masked = names.iter().find(|(uid, _)| !uid.is_empty() && key.contains(uid.as_str()));
+                let masked = names
+                    .iter()
+                    .find(|(uid, _)| !uid.is_empty() && key.contains(uid.as_str()));
                 if let (Some((uid, name)), Some(value)) = (masked, fields.remove(&key)) {
                     fields.insert(key.replace(uid, name), value);
                 }
@@ -116,6 +126,8 @@ fn mask(value: &mut Value, names: &BTreeMap<String, String>) {
                 match field.as_str() {
                     "observedGeneration" => *value = json!("<generation>"),
                     "clusterIP" | "clusterIPs" => *value = json!("<address>"),
+                    // How many templates a Deployment has had: those that it should not have had are told apart.
+                    "deployment.kubernetes.io/revision" => *value = json!("<count>"),
                     _ => mask(value, names),
                 }
             }
@@ -145,7 +157,9 @@ fn templates(store: &Store) -> BTreeMap<String, BTreeSet<String>> {
 
 impl fmt::Display for EndState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.objects.iter().try_for_each(|(name, object)| writeln!(f, "{name} {object}"))
+        self.objects
+            .iter()
+            .try_for_each(|(name, object)| writeln!(f, "{name} {object}"))
     }
 }
 
@@ -162,7 +176,10 @@ impl EndState {
                 }
                 (None, _) => return Err(Violation::new("end state", format!("{name} is missing"))),
                 (_, None) => {
-                    return Err(Violation::new("end state", format!("{name} should not be there")));
+                    return Err(Violation::new(
+                        "end state",
+                        format!("{name} should not be there"),
+                    ));
                 }
             }
         }
@@ -178,7 +195,9 @@ impl EndState {
         for (workload, found) in &self.templates {
             let wanted = expected.templates.get(workload);
             if wanted != Some(found) {
-                let what = format!("{workload} had the pod templates {found:?}, and {wanted:?} without faults");
+                let what = format!(
+                    "{workload} had the pod templates {found:?}, and {wanted:?} without faults"
+                );
                 return Err(Violation::new("needless restart", what));
             }
         }
@@ -254,10 +273,12 @@ pub fn keeps_data(world: &World) -> Result<(), Violation> {
 fn shrunk(before: &Value, after: &Value) -> Option<&'static str> {
     ["/spec/storage/size", "/spec/partitions"]
         .into_iter()
-        .find(|pointer| match (size(before, pointer), size(after, pointer)) {
-            (Some(before), Some(after)) => after < before,
-            _ => false,
-        })
+        .find(
+            |pointer| match (size(before, pointer), size(after, pointer)) {
+                (Some(before), Some(after)) => after < before,
+                _ => false,
+            },
+        )
 }
 
 fn size(object: &Value, pointer: &str) -> Option<i64> {
@@ -272,24 +293,19 @@ fn size(object: &Value, pointer: &str) -> Option<i64> {
 pub fn untouched(world: &World, app: &str, since: u64) -> Result<(), Violation> {
     let touched = world.server.read(|store| {
         store.resources().find_map(|id| {
-            store
-                .changes_after(id, since)
-                .iter()
-                .find_map(|change| {
-                    let object = change.after.as_ref().or(change.before.as_ref())?;
-                    let is_of = |label: &str| {
-                        object["metadata"]["labels"][label].as_str() == Some(app)
+            store.changes_after(id, since).iter().find_map(|change| {
+                let object = change.after.as_ref().or(change.before.as_ref())?;
+                let is_of = |label: &str| object["metadata"]["labels"][label].as_str() == Some(app);
+                let is_app = object["kind"] == "TodoApp" && text(object, "name") == app;
+                (is_app || is_of(todo_operator_core::names::LABEL_APP)).then(|| {
+                    let what = match (&change.before, &change.after) {
+                        (Some(before), Some(after)) => difference(after, before, String::new()),
+                        (None, _) => " was made".to_owned(),
+                        (_, None) => " was deleted".to_owned(),
                     };
-                    let is_app = object["kind"] == "TodoApp" && text(object, "name") == app;
-                    (is_app || is_of(todo_operator_core::names::LABEL_APP)).then(|| {
-                        let what = match (&change.before, &change.after) {
-                            (Some(before), Some(after)) => difference(after, before, String::new()),
-                            (None, _) => " was made".to_owned(),
-                            (_, None) => " was deleted".to_owned(),
-                        };
-                        format!("{}{what}", name(object))
-                    })
+                    format!("{}{what}", name(object))
                 })
+            })
         })
     });
     match touched {
@@ -307,7 +323,10 @@ pub fn owners_exist(world: &World) -> Result<(), Violation> {
             let gone = owners
                 .iter()
                 .find(|owner| !owner["uid"].as_str().is_some_and(|uid| uids.contains(uid)))?;
-            Some(format!("{} is owned by {gone}, which is not there", name(object)))
+            Some(format!(
+                "{} is owned by {gone}, which is not there",
+                name(object)
+            ))
         })
     });
     match orphan {
@@ -319,6 +338,8 @@ pub fn owners_exist(world: &World) -> Result<(), Violation> {
 /// What a manifest asks for is what is stored, as far as a condition can tell.
 pub fn condition(object: &Arc<Value>, kind: &str) -> Option<Map<String, Value>> {
     let conditions = object.pointer("/status/conditions")?.as_array()?;
-    let condition = conditions.iter().find(|condition| condition["type"] == kind)?;
+    let condition = conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)?;
     condition.as_object().cloned()
 }

@@ -125,7 +125,10 @@ impl FromStr for Plan {
                 let all = What::AT_WRITES.into_iter().chain(What::AT_EVENTS);
                 Ok(Fault {
                     at: at.parse().map_err(|_| no_plan())?,
-                    what: all.into_iter().find(|what| what.name() == name).ok_or_else(no_plan)?,
+                    what: all
+                        .into_iter()
+                        .find(|what| what.name() == name)
+                        .ok_or_else(no_plan)?,
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -142,7 +145,13 @@ mod tests {
         let text = "7:crash-after@12+watch-cut@3";
         let plan: Result<Plan, _> = text.parse();
         assert_eq!(plan.map(|plan| plan.to_string()), Ok(text.to_owned()));
-        assert_eq!("9".parse(), Ok(Plan { seed: 9, faults: vec![] }));
+        assert_eq!(
+            "9".parse(),
+            Ok(Plan {
+                seed: 9,
+                faults: vec![]
+            })
+        );
         for bad in ["", "x", "7:crash", "7:crash-after@", "7:nothing@1"] {
             assert_eq!(bad.parse::<Plan>(), Err(NoPlan(bad.to_owned())));
         }

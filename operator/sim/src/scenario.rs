@@ -21,8 +21,8 @@ pub const APPS: Resource = resource("todo-operator.dev", "todoapps");
 const LIVENESS: Duration = Duration::from_secs(3 * 3600);
 /// Time without a write after which a world is at rest.
 const REST: Duration = Duration::from_secs(120);
-/// Time for which nothing may be written once the world is at rest.
-const STEADY: Duration = Duration::from_secs(900);
+/// Time for which nothing may be written once the world is at rest: long enough that topics are looked at again.
+const STEADY: Duration = Duration::from_secs(400);
 
 /// One scenario.
 pub struct Scenario {
@@ -34,10 +34,19 @@ pub struct Scenario {
 }
 
 /// What a scenario may do beside what every one may.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Allows {
     /// Data is deleted, because somebody asked for it.
     pub data_loss: bool,
+    /// Pods get other templates, because somebody edits them by hand.
+    pub restarts: bool,
+}
+
+impl Allows {
+    const NOTHING: Self = Self {
+        data_loss: false,
+        restarts: false,
+    };
 }
 
 /// How a step ended.
@@ -56,13 +65,25 @@ pub const ALL: &[Scenario] = &[
     scenario("canary-passes", |stage| Box::pin(canary_passes(stage))),
     scenario("canary-aborts", |stage| Box::pin(canary_aborts(stage))),
     scenario("migration-fails", |stage| Box::pin(migration_fails(stage))),
-    scenario("scale-during-canary", |stage| Box::pin(scale_during_canary(stage))),
-    scenario("hand-edit", |stage| Box::pin(hand_edit(stage))),
+    scenario("scale-during-canary", |stage| {
+        Box::pin(scale_during_canary(stage))
+    }),
+    Scenario {
+        name: "hand-edit",
+        allows: Allows {
+            restarts: true,
+            ..Allows::NOTHING
+        },
+        script: |stage| Box::pin(hand_edit(stage)),
+    },
     scenario("bad-beside-good", |stage| Box::pin(bad_beside_good(stage))),
     scenario("delete-retains", |stage| Box::pin(delete_retains(stage))),
     Scenario {
         name: "delete-deletes",
-        allows: Allows { data_loss: true },
+        allows: Allows {
+            data_loss: true,
+            ..Allows::NOTHING
+        },
         script: |stage| Box::pin(delete_deletes(stage)),
     },
     scenario("fields", |stage| Box::pin(fields::play(stage))),
@@ -75,7 +96,7 @@ const fn scenario(
 ) -> Scenario {
     Scenario {
         name,
-        allows: Allows { data_loss: false },
+        allows: Allows::NOTHING,
         script,
     }
 }
@@ -112,9 +133,11 @@ impl Scenario {
 impl Stage {
     /// Applies manifests as a person does.
     pub fn apply(&self, manifests: &str) -> Outcome {
-        let manifests = documents(manifests)
-            .map_err(|error| Violation::new("scenario", error.to_string()))?;
-        manifests.into_iter().try_for_each(|manifest| self.put(manifest))
+        let manifests =
+            documents(manifests).map_err(|error| Violation::new("scenario", error.to_string()))?;
+        manifests
+            .into_iter()
+            .try_for_each(|manifest| self.put(manifest))
     }
 
     /// Applies one manifest as a person does.
@@ -131,7 +154,8 @@ impl Stage {
 
     /// Changes an object as a person does.
     pub fn edit(&self, resource: Resource, name: &str, patch: Value) -> Outcome {
-        self.world.note(|| format!("kubectl edits {} {name}: {patch}", resource.plural));
+        self.world
+            .note(|| format!("kubectl edits {} {name}: {patch}", resource.plural));
         self.world
             .person()
             .merge(resource, "test", name, patch)
@@ -161,28 +185,47 @@ impl Stage {
     /// Waits until a condition of an application is true for what it now asks for, for that reason.
     pub async fn until_app(&self, name: &str, kind: &str, reason: &str) -> Outcome {
         let what = format!("{name} is {kind}: {reason}");
-        self.until(&what, |world| is(world, name, kind, reason)).await
+        self.until(&what, |world| is(world, name, kind, reason))
+            .await
     }
 
-    /// Brings about an application that is Ready, and one beside it.
-    async fn begin(&self) -> Outcome {
+    /// Brings about an application that is Ready, and one beside it. What goes wrong goes wrong after that.
+    async fn begin(&self, shop: &str) -> Outcome {
+        self.create(shop).await?;
+        self.world.begin_of_faults();
+        Ok(())
+    }
+
+    async fn create(&self, shop: &str) -> Outcome {
         self.apply(include_str!("../scenarios/environment.yaml"))?;
         self.apply(include_str!("../scenarios/bystander.yaml"))?;
         self.until_app("bystander", "Ready", "Ready").await?;
-        self.apply(include_str!("../scenarios/shop.yaml"))?;
+        self.apply(shop)?;
         self.until_app("shop", "Ready", "Ready").await
     }
 
-    /// Releases other images; the rest of the release stays.
-    fn release(&self, version: &str, web: &str, api: &str) -> Outcome {
-        let image = |component: &str, tag: &str| {
-            json!({"component": component, "image": format!("registry.example/{component}:{tag}")})
-        };
-        let images = [image("web", web), image("api", api), image("mailer", "1")];
+    /// Releases another image of a component; the others stay.
+    fn release(&self, version: &str, component: &str, tag: &str) -> Outcome {
+        let shop = self.world.person().get(APPS, "test", "shop");
+        let mut images = shop.map_or(json!([]), |shop| shop["spec"]["release"]["images"].clone());
+        for image in images.as_array_mut().into_iter().flatten() {
+            if image["component"] == component {
+                image["image"] = json!(format!("registry.example/{component}:{tag}"));
+            }
+        }
         let patch = json!({"spec": {"release": {"version": version, "images": images}}});
         self.edit(APPS, "shop", patch)
     }
 }
+
+/// Every kind of component.
+const SHOP: &str = include_str!("../scenarios/shop.yaml");
+/// A canary.
+const WEB: &str = include_str!("../scenarios/web.yaml");
+/// A database and a topic.
+const API: &str = include_str!("../scenarios/api.yaml");
+/// A canary and a scaler.
+const MAILER: &str = include_str!("../scenarios/mailer.yaml");
 
 fn is(world: &World, app: &str, kind: &str, reason: &str) -> bool {
     let Some(app) = world.person().get(APPS, "test", app) else {
@@ -213,60 +256,76 @@ fn serves(world: &World, component: &str, tag: &str) -> bool {
 }
 
 async fn create(stage: &Stage) -> Outcome {
-    stage.begin().await
+    stage.create(SHOP).await
 }
 
 async fn release(stage: &Stage) -> Outcome {
-    stage.begin().await?;
-    stage.release("1.1.0", "1", "2")?;
+    stage.begin(API).await?;
+    stage.release("1.1.0", "api", "2")?;
     stage.until_app("shop", "Ready", "Ready").await?;
-    stage.until("api:2 serves", |world| serves(world, "api", "2")).await
+    stage
+        .until("api:2 serves", |world| serves(world, "api", "2"))
+        .await
 }
 
 async fn canary_passes(stage: &Stage) -> Outcome {
-    stage.begin().await?;
-    stage.release("1.1.0", "2", "1")?;
+    stage.begin(WEB).await?;
+    stage.release("1.1.0", "web", "2")?;
     stage.until_app("shop", "Ready", "Ready").await?;
-    stage.until("web:2 serves", |world| serves(world, "web", "2")).await
+    stage
+        .until("web:2 serves", |world| serves(world, "web", "2"))
+        .await
 }
 
 async fn canary_aborts(stage: &Stage) -> Outcome {
-    stage.begin().await?;
-    stage.release("1.1.0", "2-badmetric", "1")?;
-    stage.until_app("shop", "Degraded", "ReleaseRejected").await?;
+    stage.begin(WEB).await?;
+    stage.release("1.1.0", "web", "2-badmetric")?;
+    stage
+        .until_app("shop", "Degraded", "ReleaseRejected")
+        .await?;
     stage
         .until("web:1 serves alone", |world| serves(world, "web", "1"))
         .await
 }
 
 async fn migration_fails(stage: &Stage) -> Outcome {
-    stage.begin().await?;
-    stage.release("1.1.0", "1", "2-fail")?;
+    stage.begin(API).await?;
+    stage.release("1.1.0", "api", "2-fail")?;
     stage.until_app("shop", "Degraded", "").await?;
-    stage.until("api:1 serves", |world| serves(world, "api", "1")).await
+    stage
+        .until("api:1 serves", |world| serves(world, "api", "1"))
+        .await
 }
 
 async fn scale_during_canary(stage: &Stage) -> Outcome {
-    stage.begin().await?;
-    stage.release("1.1.0", "2", "1")?;
+    stage.begin(MAILER).await?;
+    stage.release("1.1.0", "web", "2")?;
     stage
         .until("the canary of web has begun", |world| {
-            let web = world.person().get(resource("argoproj.io", "rollouts"), "test", "shop-web");
+            let web = world
+                .person()
+                .get(resource("argoproj.io", "rollouts"), "test", "shop-web");
             web.is_some_and(|web| web["status"]["currentStepIndex"].as_i64() >= Some(1))
         })
         .await?;
     stage.world.knobs.set_load("shop-mailer", 4);
     stage.until_app("shop", "Ready", "Ready").await?;
-    stage.until("four mailers", |world| replicas(world, "shop-mailer") == Some(4)).await
+    stage
+        .until("four mailers", |world| {
+            replicas(world, "shop-mailer") == Some(4)
+        })
+        .await
 }
 
 fn replicas(world: &World, deployment: &str) -> Option<i64> {
-    let deployment = world.person().get(resource("apps", "deployments"), "test", deployment)?;
+    let deployment = world
+        .person()
+        .get(resource("apps", "deployments"), "test", deployment)?;
     deployment["spec"]["replicas"].as_i64()
 }
 
 async fn hand_edit(stage: &Stage) -> Outcome {
-    stage.begin().await?;
+    stage.begin(API).await?;
     let container = json!([{"name": "app", "image": "registry.example/api:hacked"}]);
     let patch = json!({"spec": {"template": {"spec": {"containers": container}}}});
     let deployments = resource("apps", "deployments");
@@ -297,7 +356,7 @@ async fn hand_edit(stage: &Stage) -> Outcome {
 }
 
 async fn bad_beside_good(stage: &Stage) -> Outcome {
-    stage.begin().await?;
+    stage.begin(WEB).await?;
     stage.rest().await?;
     let since = stage.world.server.read(|store| store.revision());
     // The host is the shop's.
@@ -325,12 +384,12 @@ spec:
 }
 
 async fn delete_retains(stage: &Stage) -> Outcome {
-    stage.begin().await?;
+    stage.begin(API).await?;
     delete(stage).await
 }
 
 async fn delete_deletes(stage: &Stage) -> Outcome {
-    stage.begin().await?;
+    stage.begin(API).await?;
     stage.edit(APPS, "shop", json!({"spec": {"deletionPolicy": "Delete"}}))?;
     stage.until_app("shop", "Ready", "Ready").await?;
     delete(stage).await
@@ -357,8 +416,8 @@ async fn delete(stage: &Stage) -> Outcome {
 
 async fn two_operators(stage: &Stage) -> Outcome {
     stage.world.keep_operator_running("other");
-    stage.begin().await?;
-    stage.release("1.1.0", "1", "2")?;
+    stage.begin(API).await?;
+    stage.release("1.1.0", "api", "2")?;
     stage.until_app("shop", "Ready", "Ready").await
 }
 

@@ -19,6 +19,8 @@ pub struct Report {
     pub writes: usize,
     /// Events that their watches brought.
     pub events: usize,
+    /// Writes and events before the scenario began.
+    pub before_faults: (usize, usize),
     /// How many of the plan's faults were met.
     pub faults_met: usize,
     /// What happened, where it was asked for.
@@ -31,6 +33,7 @@ pub struct Report {
 fn play(scenario: &'static Scenario, plan: &Plan, timeline: bool) -> Report {
     let plan = plan.clone();
     let played = thread::spawn(move || {
+        crate::entropy::without_chance();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -45,6 +48,7 @@ fn play(scenario: &'static Scenario, plan: &Plan, timeline: bool) -> Report {
                 violation: outcome.err(),
                 writes,
                 events,
+                before_faults: world.before_faults(),
                 faults_met: world.faults_met(),
                 timeline: world.timeline(),
                 end: oracle::end_state(&world),
@@ -56,6 +60,7 @@ fn play(scenario: &'static Scenario, plan: &Plan, timeline: bool) -> Report {
         violation: Some(violation),
         writes: 0,
         events: 0,
+        before_faults: (0, 0),
         faults_met: 0,
         timeline: Vec::new(),
         end: EndState::default(),
@@ -123,9 +128,16 @@ pub fn run(scenario: &'static Scenario, plan: &Plan, timeline: bool) -> Report {
             .or_else(|| report.end.compare(&expected.end).err())
             .or_else(|| {
                 // Whose CRD is gone loses its pods, and gets others.
-                let removed = plan.faults.iter().any(|fault| fault.what == What::CrdRemoved);
+                let removed = plan
+                    .faults
+                    .iter()
+                    .any(|fault| fault.what == What::CrdRemoved);
                 let pods = || report.end.compare_pods(&expected.end).err();
-                if removed { None } else { pods() }
+                if removed || scenario.allows.restarts {
+                    None
+                } else {
+                    pods()
+                }
             });
     }
     report
@@ -134,11 +146,12 @@ pub fn run(scenario: &'static Scenario, plan: &Plan, timeline: bool) -> Report {
 /// Every plan of a scenario with one fault: each kind of fault at each write and each event.
 pub fn single_faults(scenario: &'static Scenario, seed: u64) -> Vec<Plan> {
     let expected = without_faults(scenario);
-    let at = |count: usize, whats: &'static [What]| {
-        (1..=count).flat_map(move |at| whats.iter().map(move |&what| Fault { at, what }))
+    let (writes, events) = expected.before_faults;
+    let at = |points: std::ops::RangeInclusive<usize>, whats: &'static [What]| {
+        points.flat_map(move |at| whats.iter().map(move |&what| Fault { at, what }))
     };
-    at(expected.writes, &What::AT_WRITES)
-        .chain(at(expected.events, &What::AT_EVENTS))
+    at(writes + 1..=expected.writes, &What::AT_WRITES)
+        .chain(at(events + 1..=expected.events, &What::AT_EVENTS))
         .map(|fault| Plan {
             seed,
             faults: vec![fault],
@@ -158,7 +171,10 @@ pub struct Failure {
 }
 
 /// Plays plans on as many threads as there are cores; returns those that broke a promise.
-pub fn run_all(plans: &[(&'static Scenario, Plan)], progress: impl Fn(usize) + Sync) -> Vec<Failure> {
+pub fn run_all(
+    plans: &[(&'static Scenario, Plan)],
+    progress: impl Fn(usize) + Sync,
+) -> Vec<Failure> {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -179,5 +195,7 @@ pub fn run_all(plans: &[(&'static Scenario, Plan)], progress: impl Fn(usize) + S
             });
         }
     });
-    failures.into_inner().unwrap_or_else(PoisonError::into_inner)
+    failures
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
 }

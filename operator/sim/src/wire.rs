@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::apiserver::call::{Call, Verb, Watch};
 use crate::apiserver::failure::Failure;
 use crate::apiserver::server::ApiServer;
+use crate::apiserver::signal::Listener;
 use crate::apiserver::store::{Change, ResourceId};
 
 /// What becomes of a request.
@@ -107,7 +108,10 @@ async fn answer(
             _ => server.call(&call),
         },
     };
-    let code = answer.as_ref().map(|answer| answer.code).map_err(Clone::clone);
+    let code = answer
+        .as_ref()
+        .map(|answer| answer.code)
+        .map_err(Clone::clone);
     network.answered(&call, &code);
     match fate {
         Fate::ReplyLost => return Err(Reset),
@@ -144,7 +148,7 @@ struct Watching {
     call: Call,
     options: Watch,
     id: ResourceId,
-    changed: tokio::sync::watch::Receiver<u64>,
+    changed: Listener,
     ends: Option<Instant>,
     /// Nothing comes after this.
     over: bool,
@@ -184,7 +188,7 @@ enum Found {
 impl Watching {
     async fn next(&mut self) -> Option<Result<Bytes, Reset>> {
         while !self.over {
-            self.changed.mark_unchanged();
+            self.changed.catch_up();
             match self.look() {
                 Found::NotServed => return None,
                 Found::Nothing => {
@@ -224,11 +228,13 @@ impl Watching {
     /// Waits for a change; `false` when the watch has come to its end.
     async fn wait(&mut self) -> bool {
         match self.ends {
-            None => self.changed.changed().await.is_ok(),
-            Some(ends) => {
-                let changed = tokio::time::timeout_at(ends, self.changed.changed()).await;
-                changed.is_ok_and(|changed| changed.is_ok())
+            None => {
+                self.changed.changed().await;
+                true
             }
+            Some(ends) => tokio::time::timeout_at(ends, self.changed.changed())
+                .await
+                .is_ok(),
         }
     }
 
@@ -256,17 +262,23 @@ impl Watching {
         let until = Instant::now() + Duration::from_secs(10);
         let mut merged = first;
         loop {
-            self.changed.mark_unchanged();
+            self.changed.catch_up();
             let later = self.server.read(|store| {
                 let later = store.changes_after(self.id, merged.revision);
-                later.iter().find(|change| change.key == merged.key).cloned()
+                later
+                    .iter()
+                    .find(|change| change.key == merged.key)
+                    .cloned()
             });
             if let Some(later) = later {
                 // Others of the same kind that came between are brought after it: the order across objects is lost too.
                 merged.after = later.after;
                 return merged;
             }
-            if tokio::time::timeout_at(until, self.changed.changed()).await.is_err() {
+            if tokio::time::timeout_at(until, self.changed.changed())
+                .await
+                .is_err()
+            {
                 return merged;
             }
         }
@@ -307,4 +319,3 @@ impl Network for Perfect {
         0
     }
 }
-

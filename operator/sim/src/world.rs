@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
-use tokio::sync::Notify;
-use tokio::time::Instant;
 use todo_operator_controller::metrics::Metrics;
 use todo_operator_controller::outside::Clock;
 use todo_operator_controller::run::{Options, Outside, run};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::actor::{Actor, text};
 use crate::apiserver::call::{Call, Verb};
@@ -86,6 +86,8 @@ struct State {
     /// The newest change of anything but a Lease that was seen, and when it was.
     last_change: (u64, Duration),
     faults_met: usize,
+    /// Writes and events before anything is to go wrong.
+    before_faults: (usize, usize),
 }
 
 impl World {
@@ -110,6 +112,7 @@ impl World {
                 last_operator_write: (Duration::ZERO, String::new()),
                 last_change: (0, Duration::ZERO),
                 faults_met: 0,
+                before_faults: (0, 0),
             }),
             plan,
         });
@@ -151,6 +154,17 @@ impl World {
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state();
         (state.writes, state.events)
+    }
+
+    /// Everything so far is the way to where the scenario begins: other scenarios tell what comes of faults there.
+    pub fn begin_of_faults(&self) {
+        let mut state = self.state();
+        state.before_faults = (state.writes, state.events);
+    }
+
+    /// Writes and watch events of the operators before the scenario began.
+    pub fn before_faults(&self) -> (usize, usize) {
+        self.state().before_faults
     }
 
     /// How many of the plan's faults were met.
@@ -315,7 +329,9 @@ impl Network for Connection {
                 Fate::NeverAnswered
             }
             Some(What::ReplyLost) => Fate::ReplyLost,
-            Some(What::Conflict) => Fate::Refused(Failure::simulated_conflict(&call.plural, &call.name)),
+            Some(What::Conflict) => {
+                Fate::Refused(Failure::simulated_conflict(&call.plural, &call.name))
+            }
             Some(What::ServerError) => Fate::Refused(Failure::internal()),
             Some(What::Timeout) => Fate::Refused(Failure::timeout()),
             Some(What::LeaderChange) => {
@@ -326,7 +342,9 @@ impl Network for Connection {
                 crate::catalog::remove_for_a_minute(&self.world, call);
                 Fate::Answered
             }
-            Some(What::WatchCut | What::WatchGone | What::StaleList | What::Merged) => Fate::Answered,
+            Some(What::WatchCut | What::WatchGone | What::StaleList | What::Merged) => {
+                Fate::Answered
+            }
         }
     }
 
@@ -379,6 +397,8 @@ impl Network for Connection {
 
 fn of(call: &Call) -> String {
     let name = match &call.verb {
+        // Named after the moment by the machine's clock, which is no part of the run.
+        _ if call.plural == "events" => "",
         Verb::Create(_, object) if call.name.is_empty() => text(object, "name"),
         _ => &call.name,
     };

@@ -14,6 +14,8 @@
 mod builtin_kinds;
 #[path = "schemas/custom.rs"]
 mod custom;
+#[path = "schemas/defaults.rs"]
+mod defaults;
 #[path = "schemas/model.rs"]
 mod model;
 #[path = "schemas/peers.rs"]
@@ -22,6 +24,8 @@ mod peers;
 mod random;
 #[path = "schemas/server.rs"]
 mod server;
+#[path = "schemas/special.rs"]
+mod special;
 
 use std::path::Path;
 
@@ -45,6 +49,7 @@ async fn same_as_the_api_server() {
     let server = Server::new(cluster.client().unwrap());
     definitions(&server).await;
     custom::compare(&server).await;
+    special::compare(&server).await;
     builtin_kinds::compare(&server).await;
     peers::compare(&server).await;
     cluster.stop().unwrap();

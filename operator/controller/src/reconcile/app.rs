@@ -127,8 +127,7 @@ fn newest(
 
 fn environments_of(context: &Context, key: &AppKey) -> Vec<Arc<TodoEnvironment>> {
     context
-        .environments
-        .state()
+        .all_environments()
         .into_iter()
         .filter(|environment| *environment.spec.namespace == *key.namespace)
         .collect()
@@ -294,8 +293,12 @@ async fn converge(
     }
     // One observation for both: a release that is said to be Ready is on record as proven.
     let mut after = context.index.app(key);
+    let mut is_proven_now = false;
     match write_revision(valid, &wanted, &after, context).await {
-        Ok(revision) => after.extend(revision),
+        Ok(revision) => {
+            is_proven_now = revision.is_some();
+            after.extend(revision);
+        }
         Err(failure) => failures.push(failure),
     }
     let orphans = plan::orphans(valid, &plan, &gathered.beside(&children, &topics));
@@ -353,7 +356,10 @@ async fn converge(
     if let Some((_, error)) = refused.into_iter().next() {
         return Err(Error::Kafka(error));
     }
-    let again_in = if is_past_barrier(valid, &wanted, &decision, &plan, &observed) {
+    // What the release before it alone had use for can go now. The watch does not bring our own writes.
+    let look_at_once =
+        is_proven_now || is_past_barrier(valid, &wanted, &decision, &plan, &observed);
+    let again_in = if look_at_once {
         Some(jiff::SignedDuration::ZERO)
     } else {
         again_in

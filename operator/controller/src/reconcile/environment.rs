@@ -57,7 +57,7 @@ pub async fn reconcile(
 
 /// Everything that is wrong with an environment, beside the others and its Namespace.
 pub(super) fn problems(environment: &TodoEnvironment, context: &Context) -> Vec<Problem> {
-    let all = context.environments.state();
+    let all = context.all_environments();
     let all: Vec<&TodoEnvironment> = all.iter().map(AsRef::as_ref).collect();
     let namespace = context.index.namespace(&environment.spec.namespace);
     let facts = validate::NamespaceFacts::of(namespace.as_deref(), environment);

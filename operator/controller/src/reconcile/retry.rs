@@ -27,8 +27,7 @@ pub async fn carry_out(
         return Ok(Arc::clone(app));
     };
     let open: Vec<Arc<TodoIntent>> = context
-        .intents
-        .state()
+        .all_intents()
         .into_iter()
         .filter(|intent| intent.spec.verb == Verb::Retry && is_open(intent))
         .collect();

@@ -310,12 +310,22 @@ mod tests {
     #[test]
     fn paths_name_group_namespace_object_and_subresource() {
         let call = get("/apis/apps/v1/namespaces/todo/deployments/shop/scale");
-        let parts = (call.group.as_str(), call.version.as_str(), call.plural.as_str());
+        let parts = (
+            call.group.as_str(),
+            call.version.as_str(),
+            call.plural.as_str(),
+        );
         assert_eq!(parts, ("apps", "v1", "deployments"));
-        assert_eq!((call.namespace.as_str(), call.name.as_str()), ("todo", "shop"));
+        assert_eq!(
+            (call.namespace.as_str(), call.name.as_str()),
+            ("todo", "shop")
+        );
         assert_eq!(call.subresource, Subresource::Scale);
         let call = get("/api/v1/namespaces/todo");
-        assert_eq!((call.plural.as_str(), call.name.as_str()), ("namespaces", "todo"));
+        assert_eq!(
+            (call.plural.as_str(), call.name.as_str()),
+            ("namespaces", "todo")
+        );
         assert_eq!(call.namespace, "");
         let call = get("/api/v1/namespaces/todo/status");
         assert_eq!(call.subresource, Subresource::Status);
@@ -353,6 +363,14 @@ mod tests {
             propagation: Propagation::Orphan,
         };
         assert_eq!(call.verb, Verb::Delete(expected));
-        assert!(Call::parse("PATCH", path, "application/strategic-merge-patch+json", b"{}").is_err());
+        assert!(
+            Call::parse(
+                "PATCH",
+                path,
+                "application/strategic-merge-patch+json",
+                b"{}"
+            )
+            .is_err()
+        );
     }
 }

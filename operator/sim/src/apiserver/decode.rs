@@ -23,7 +23,13 @@ pub fn round_trip(resource: &Resource, object: &mut Value) {
     if !resource.is_custom {
         let package = resource.group.split('.').next().unwrap_or_default();
         let package = if package.is_empty() { "core" } else { package };
-        round_trip_as(&format!("io.k8s.api.{package}.{}.{}", resource.version, resource.kind), object);
+        round_trip_as(
+            &format!(
+                "io.k8s.api.{package}.{}.{}",
+                resource.version, resource.kind
+            ),
+            object,
+        );
     }
 }
 
@@ -84,32 +90,32 @@ impl Types {
             types.named.insert(name.clone(), index);
         }
         for (name, definition) in structs {
-            let more = more.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            let more = more
+                .get(name.as_str())
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             let properties = definition["properties"].as_object().into_iter().flatten();
-            let fields = properties.map(|(field, schema)| {
-                let required = definition["required"]
-                    .as_array()
-                    .is_some_and(|required| required.iter().any(|name| name == field));
-                (field.clone(), types.field(field, schema, required, more))
-            });
+            let fields =
+                properties.map(|(field, schema)| (field.clone(), types.field(field, schema, more)));
             let fields = fields.collect();
             types.structs.push(fields);
         }
         types
     }
 
-    fn field(&self, name: &str, schema: &Value, required: bool, more: &[&str]) -> Field {
+    fn field(&self, name: &str, schema: &Value, more: &[&str]) -> Field {
         let of = self.of(schema);
-        let is_struct_of_one_value = more.iter().any(|one| one.strip_suffix('!') == Some(name));
+        let is_always_written = more.iter().any(|one| one.strip_suffix('!') == Some(name));
+        let is_left_out = more.iter().any(|one| one.strip_suffix('-') == Some(name));
         let default = &schema["default"];
         let absent = match &of {
             Type::Struct(_) if default.is_object() => Absent::Zero,
-            Type::Quantity if is_struct_of_one_value => Absent::Value(json!("0")),
-            _ if is_struct_of_one_value => Absent::Value(Value::Null),
+            Type::Quantity if is_always_written => Absent::Value(json!("0")),
+            _ if is_always_written => Absent::Value(Value::Null),
+            _ if is_left_out => Absent::Nothing,
             Type::Text if default == "" => Absent::Value(default.clone()),
             Type::Number if default.as_f64() == Some(0.0) => Absent::Value(default.clone()),
             Type::Boolean if default == false => Absent::Value(default.clone()),
-            Type::List(_) | Type::Map(_) if required => Absent::Value(Value::Null),
             _ => Absent::Nothing,
         };
         Field {
@@ -124,7 +130,10 @@ impl Types {
             return match reference.rsplit('.').next().unwrap_or_default() {
                 "Quantity" => Type::Quantity,
                 "Time" => Type::Time,
-                _ => self.named.get(reference).map_or(Type::Any, |id| Type::Struct(*id)),
+                _ => self
+                    .named
+                    .get(reference)
+                    .map_or(Type::Any, |id| Type::Struct(*id)),
             };
         }
         match schema["type"].as_str() {

@@ -6,39 +6,57 @@ use serde_json::{Map, Value, json};
 type Defaults = &'static [(&'static str, &'static str)];
 
 const BY_KIND: &[(&str, Defaults)] = &[
-    ("CronJob", &[
-        ("/spec/concurrencyPolicy", r#""Allow""#),
-        ("/spec/suspend", "false"),
-        ("/spec/successfulJobsHistoryLimit", "3"),
-        ("/spec/failedJobsHistoryLimit", "1"),
-    ]),
-    ("Deployment", &[
-        ("/spec/replicas", "1"),
-        ("/spec/revisionHistoryLimit", "10"),
-        ("/spec/progressDeadlineSeconds", "600"),
-        ("/spec/strategy/type", r#""RollingUpdate""#),
-    ]),
-    ("HorizontalPodAutoscaler", &[
-        ("/spec/minReplicas", "1"),
-        (
-            "/spec/metrics",
-            r#"[{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]"#,
-        ),
-    ]),
-    ("Job", &[
-        ("/spec/completionMode", r#""NonIndexed""#),
-        ("/spec/suspend", "false"),
-        ("/spec/manualSelector", "false"),
-    ]),
+    (
+        "CronJob",
+        &[
+            ("/spec/concurrencyPolicy", r#""Allow""#),
+            ("/spec/suspend", "false"),
+            ("/spec/successfulJobsHistoryLimit", "3"),
+            ("/spec/failedJobsHistoryLimit", "1"),
+        ],
+    ),
+    (
+        "Deployment",
+        &[
+            ("/spec/replicas", "1"),
+            ("/spec/revisionHistoryLimit", "10"),
+            ("/spec/progressDeadlineSeconds", "600"),
+            ("/spec/strategy/type", r#""RollingUpdate""#),
+        ],
+    ),
+    (
+        "HorizontalPodAutoscaler",
+        &[
+            ("/spec/minReplicas", "1"),
+            (
+                "/spec/metrics",
+                r#"[{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]"#,
+            ),
+        ],
+    ),
+    (
+        "Job",
+        &[
+            ("/spec/completionMode", r#""NonIndexed""#),
+            ("/spec/suspend", "false"),
+            ("/spec/manualSelector", "false"),
+        ],
+    ),
     ("Namespace", &[("/status/phase", r#""Active""#)]),
     ("Pod", &[("/spec/enableServiceLinks", "true")]),
     ("ReplicaSet", &[("/spec/replicas", "1")]),
     ("Secret", &[("/type", r#""Opaque""#)]),
-    ("Service", &[
-        ("/spec/sessionAffinity", r#""None""#),
-        ("/spec/type", r#""ClusterIP""#),
-    ]),
-    ("ValidatingAdmissionPolicy", &[("/spec/failurePolicy", r#""Fail""#)]),
+    (
+        "Service",
+        &[
+            ("/spec/sessionAffinity", r#""None""#),
+            ("/spec/type", r#""ClusterIP""#),
+        ],
+    ),
+    (
+        "ValidatingAdmissionPolicy",
+        &[("/spec/failurePolicy", r#""Fail""#)],
+    ),
 ];
 
 const POD_SPEC: Defaults = &[
@@ -164,9 +182,17 @@ fn job(object: &mut Value) {
     }
     put(spec, "parallelism", json!(1));
     let is_per_index = spec.get("backoffLimitPerIndex").is_some();
-    put(spec, "backoffLimit", json!(if is_per_index { i32::MAX } else { 6 }));
+    put(
+        spec,
+        "backoffLimit",
+        json!(if is_per_index { i32::MAX } else { 6 }),
+    );
     let has_policy = spec.get("podFailurePolicy").is_some();
-    let replacement = if has_policy { "Failed" } else { "TerminatingOrFailed" };
+    let replacement = if has_policy {
+        "Failed"
+    } else {
+        "TerminatingOrFailed"
+    };
     put(spec, "podReplacementPolicy", json!(replacement));
     if let Some(labels) = spec.pointer("/template/metadata/labels").cloned() {
         put(&mut object["metadata"], "labels", labels);
@@ -179,20 +205,31 @@ fn autoscaler(object: &mut Value) {
     };
     let percent = json!({"type": "Percent", "value": 100, "periodSeconds": 15});
     let pods = json!({"type": "Pods", "value": 4, "periodSeconds": 15});
-    for (direction, policies) in [("scaleUp", json!([pods, percent])), ("scaleDown", json!([percent]))] {
+    for (direction, policies) in [
+        ("scaleUp", json!([pods, percent])),
+        ("scaleDown", json!([percent])),
+    ] {
         put(behavior, direction, json!({}));
         let rules = &mut behavior[direction];
         put(rules, "selectPolicy", json!("Max"));
         put(rules, "policies", policies);
     }
-    put(&mut behavior["scaleUp"], "stabilizationWindowSeconds", json!(0));
+    put(
+        &mut behavior["scaleUp"],
+        "stabilizationWindowSeconds",
+        json!(0),
+    );
 }
 
 fn limit(item: &mut Value) {
     if item["type"] != "Container" {
         return;
     }
-    for (from, to) in [("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")] {
+    for (from, to) in [
+        ("max", "default"),
+        ("default", "defaultRequest"),
+        ("min", "defaultRequest"),
+    ] {
         fill_resources(item, from, to);
     }
 }
@@ -219,7 +256,11 @@ fn namespace(object: &mut Value) {
 fn network_policy(object: &mut Value) {
     let spec = &mut object["spec"];
     let has_egress = spec.get("egress").is_some();
-    let types = if has_egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
+    let types = if has_egress {
+        json!(["Ingress", "Egress"])
+    } else {
+        json!(["Ingress"])
+    };
     put(spec, "policyTypes", types);
     for direction in ["/ingress", "/egress"] {
         each(spec, direction, |rule| {
@@ -232,7 +273,10 @@ fn service(object: &mut Value) {
     let spec = &mut object["spec"];
     match spec["sessionAffinity"].as_str() {
         Some("ClientIP") => {
-            if spec.pointer("/sessionAffinityConfig/clientIP/timeoutSeconds").is_none() {
+            if spec
+                .pointer("/sessionAffinityConfig/clientIP/timeoutSeconds")
+                .is_none()
+            {
                 spec["sessionAffinityConfig"] = json!({"clientIP": {"timeoutSeconds": 10800}});
             }
         }
@@ -308,7 +352,9 @@ fn container(container: &mut Value) {
     };
     put(container, "imagePullPolicy", json!(policy));
     each(container, "/ports", |port| put_all(port, PROTOCOL));
-    each(container, "/env", |variable| put_at(variable, "/valueFrom/fieldRef", FIELD_REF));
+    each(container, "/env", |variable| {
+        put_at(variable, "/valueFrom/fieldRef", FIELD_REF)
+    });
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         let Some(probe) = container.get_mut(probe) else {
             continue;
@@ -339,10 +385,14 @@ fn volume(volume: &mut Value) {
     for source in ["/configMap", "/secret", "/downwardAPI", "/projected"] {
         put_at(volume, source, FILES);
     }
-    each(volume, "/downwardAPI/items", |item| put_at(item, "/fieldRef", FIELD_REF));
+    each(volume, "/downwardAPI/items", |item| {
+        put_at(item, "/fieldRef", FIELD_REF)
+    });
     each(volume, "/projected/sources", |source| {
         put_at(source, "/serviceAccountToken", TOKEN);
-        each(source, "/downwardAPI/items", |item| put_at(item, "/fieldRef", FIELD_REF));
+        each(source, "/downwardAPI/items", |item| {
+            put_at(item, "/fieldRef", FIELD_REF)
+        });
     });
 }
 
@@ -357,7 +407,10 @@ mod tests {
             POD_SPEC, CONTAINER, PROBE, HTTP_GET, GRPC, FIELD_REF, PROTOCOL, FILES, TOKEN,
         ]);
         for (pointer, json) in all.flatten() {
-            assert!(serde_json::from_str::<Value>(json).is_ok(), "{pointer}: {json}");
+            assert!(
+                serde_json::from_str::<Value>(json).is_ok(),
+                "{pointer}: {json}"
+            );
         }
     }
 

@@ -18,51 +18,80 @@ impl Request<'_> {
     /// Deletes an object, or lets it begin to go.
     pub(super) fn delete(&mut self, options: &Delete) -> Result<Answer, Failure> {
         let live = self.live()?;
-        let is_namespace = !self.resource.is_custom && self.resource.kind == "Namespace";
+        let is_own = |kind: &str| !self.resource.is_custom && self.resource.kind == kind;
+        let (is_namespace, is_pod) = (is_own("Namespace"), is_own("Pod"));
         self.check_preconditions(&live, options, is_namespace)?;
         let is_going = live["metadata"].get("deletionTimestamp").is_some();
-        if is_namespace && is_going && strategy::has_finalizers(&live) {
-            return Ok(Answer { code: 200, body: live });
+        if is_namespace && is_going && live["spec"].get("finalizers").is_some() {
+            return Ok(Answer {
+                code: 200,
+                body: live,
+            });
         }
         let mut object = Value::clone(&live);
         if strategy::has_dependents(self.resource) {
-            put_finalizers(&mut object, options.propagation);
+            let unsaid = strategy::orphans_by_default(self.resource).then_some(ORPHAN);
+            put_finalizers(&mut object, options.propagation, unsaid);
         }
-        let is_graceful = !self.resource.is_custom && self.resource.kind == "Pod";
-        let goes_now = !strategy::has_finalizers(&object);
-        if goes_now && (!is_graceful || is_going) {
+        // A namespace, and a pod, is told to go before it may.
+        let is_told = (is_namespace || is_pod) && !is_going;
+        let may_go = !strategy::has_finalizers(&object);
+        if may_go && !is_told {
+            if options.resource_version.is_some() && strategy::has_finalizers(&live) {
+                // Upstream looks for the version of an object that it did not write meanwhile.
+                let found = live["metadata"]["resourceVersion"]
+                    .as_str()
+                    .unwrap_or_default();
+                let (key, name) = (self.registry_key(), &self.key.name);
+                return Err(Failure::precondition(
+                    self.resource,
+                    &key,
+                    name,
+                    "ResourceVersion",
+                    "",
+                    found,
+                ));
+            }
             self.state.store.remove(&self.key);
             return Ok(self.deleted(&live));
         }
-        let generation = live["metadata"]["generation"].as_i64();
-        let metadata = metadata(&mut object);
         if !is_going {
-            metadata.insert("deletionTimestamp".into(), json!(self.now));
-            if let Some(generation) = generation {
-                metadata.insert("generation".into(), json!(generation + 1));
+            metadata(&mut object).insert("deletionTimestamp".into(), json!(self.now));
+            if live["metadata"].get("generation").is_some() {
+                strategy::count_generation(&live, &mut object);
             }
         }
-        if is_namespace {
+        if is_namespace && is_told {
             object["status"]["phase"] = json!("Terminating");
         } else {
-            metadata.insert("deletionGracePeriodSeconds".into(), json!(0));
+            metadata(&mut object).insert("deletionGracePeriodSeconds".into(), json!(0));
         }
         let body = if object == *live {
             live
         } else {
-            self.state.store.put(self.key.clone(), object)
+            self.put(object)
         };
-        if goes_now {
-            // The end of the grace period of none, after its beginning was told.
+        if is_pod && may_go {
+            // The end of no grace period, after its beginning was told.
             self.state.store.remove(&self.key);
             return Ok(self.deleted(&body));
         }
         Ok(Answer { code: 200, body })
     }
 
-    fn check_preconditions(&self, live: &Value, options: &Delete, is_namespace: bool) -> Result<(), Failure> {
+    fn check_preconditions(
+        &self,
+        live: &Value,
+        options: &Delete,
+        is_namespace: bool,
+    ) -> Result<(), Failure> {
         let conditions = [
-            ("UID", "uid", &options.uid, "The object might have been deleted and then recreated"),
+            (
+                "UID",
+                "uid",
+                &options.uid,
+                "The object might have been deleted and then recreated",
+            ),
             (
                 "ResourceVersion",
                 "resourceVersion",
@@ -119,21 +148,24 @@ impl Request<'_> {
 
 /// `deletionFinalizersForGarbageCollection`: the finalizers by which the garbage collector is asked to see to the
 /// dependents first. What was asked for before goes on where nothing is asked for now.
-fn put_finalizers(object: &mut Value, propagation: Propagation) {
+fn put_finalizers(object: &mut Value, propagation: Propagation, unsaid: Option<&str>) {
     let mut finalizers: Vec<String> = object["metadata"]["finalizers"]
         .as_array()
         .into_iter()
         .flatten()
         .filter_map(|finalizer| finalizer.as_str().map(str::to_owned))
         .collect();
+    let has = |finalizer: &str| finalizers.iter().any(|known| known == finalizer);
     let wanted = match propagation {
-        Propagation::Unsaid => return,
+        Propagation::Unsaid if has(ORPHAN) || has(FOREGROUND) => return,
+        Propagation::Unsaid => unsaid,
         Propagation::Background => None,
         Propagation::Foreground => Some(FOREGROUND),
         Propagation::Orphan => Some(ORPHAN),
     };
-    let has = |finalizer: &str| finalizers.iter().any(|known| known == finalizer);
-    let is_as_wanted = [ORPHAN, FOREGROUND].iter().all(|finalizer| has(finalizer) == (wanted == Some(*finalizer)));
+    let is_as_wanted = [ORPHAN, FOREGROUND]
+        .iter()
+        .all(|finalizer| has(finalizer) == (wanted == Some(*finalizer)));
     if is_as_wanted {
         return;
     }

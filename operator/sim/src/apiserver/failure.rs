@@ -106,8 +106,16 @@ impl Failure {
 
     /// An object of that name is there, and about to go.
     pub fn already_exists_and_goes(resource: &Resource, name: &str) -> Self {
-        let message = format!("object is being deleted: {} \"{name}\" already exists", qualified(resource));
-        Self::new(409, "AlreadyExists", &message, Some(details(resource, name)))
+        let message = format!(
+            "object is being deleted: {} \"{name}\" already exists",
+            qualified(resource)
+        );
+        Self::new(
+            409,
+            "AlreadyExists",
+            &message,
+            Some(details(resource, name)),
+        )
     }
 
     /// The write was made for another version of the object.
@@ -174,7 +182,13 @@ impl Failure {
             message: "Invalid value: 0: must be specified for an update".to_owned(),
             field: "metadata.resourceVersion".to_owned(),
         };
-        Self::invalid_as(&qualified(resource), &resource.group, &resource.plural, name, &[cause])
+        Self::invalid_as(
+            &qualified(resource),
+            &resource.group,
+            &resource.plural,
+            name,
+            &[cause],
+        )
     }
 
     fn invalid_as(qualified: &str, group: &str, kind: &str, name: &str, causes: &[Cause]) -> Self {
@@ -204,7 +218,14 @@ impl Failure {
     }
 
     /// The write is for an object with another UID (`Preconditions.Check` of `pkg/storage/interfaces.go`).
-    pub fn precondition(resource: &Resource, key: &str, name: &str, what: &str, wanted: &str, found: &str) -> Self {
+    pub fn precondition(
+        resource: &Resource,
+        key: &str,
+        name: &str,
+        what: &str,
+        wanted: &str,
+        found: &str,
+    ) -> Self {
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
         );
@@ -215,7 +236,11 @@ impl Failure {
     /// Upstream gives the kind where the resource belongs.
     pub fn delete_precondition(resource: &Resource, name: &str, why: &str) -> Self {
         // Every Event is one of the core group to the server.
-        let group = if resource.kind == "Event" { "" } else { &resource.group };
+        let group = if resource.kind == "Event" {
+            ""
+        } else {
+            &resource.group
+        };
         let kind = match group {
             "" => resource.kind.clone(),
             group => format!("{}.{group}", resource.kind),
@@ -239,7 +264,12 @@ impl Failure {
     /// The API server failed, and says why.
     pub fn internal_because(why: &str) -> Self {
         let details = json!({"causes": [{"message": why}]});
-        Self::new(500, "InternalError", &format!("Internal error occurred: {why}"), Some(details))
+        Self::new(
+            500,
+            "InternalError",
+            &format!("Internal error occurred: {why}"),
+            Some(details),
+        )
     }
 
     /// A JSON patch cannot be applied.

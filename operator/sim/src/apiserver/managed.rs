@@ -9,12 +9,14 @@ mod last_applied;
 mod managers;
 mod typed;
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value};
 
 use crate::apiserver::schema::Resource;
 
 pub use apply::{ApplyError, ApplyOptions, Cause, apply};
-pub use fieldset::{FieldSet, Item, Node, Scalar, Step, display_path, quote};
+pub use fieldset::{FieldSet, Item, Node, Scalar, Step, display_path, go_json, quote};
 use managers::{Managed, ManagerId, Operation, Owned};
 
 /// How a write that is not an apply is made.
@@ -81,9 +83,8 @@ pub fn keep_times(live: &Value, new: &mut Value) {
     };
     let same_but_time = |old: &Value, new: &Value| match (old, new) {
         (Value::Object(old), Value::Object(new)) => {
-            let count = |entry: &Map<String, Value>| {
-                entry.len() - usize::from(entry.contains_key("time"))
-            };
+            let count =
+                |entry: &Map<String, Value>| entry.len() - usize::from(entry.contains_key("time"));
             count(old) == count(new)
                 && old
                     .iter()
@@ -182,8 +183,8 @@ fn reconcile(resource: &Resource, mut managed: Managed) -> Managed {
 
 /// Removes what nobody owns (`stripmeta.go`).
 fn strip_meta(set: &mut FieldSet) {
-    thread_local! {
-        static STRIPPED: FieldSet = FieldSet::of(&[
+    static STRIPPED: LazyLock<FieldSet> = LazyLock::new(|| {
+        FieldSet::of(&[
             &["apiVersion"],
             &["kind"],
             &["metadata"],
@@ -196,9 +197,9 @@ fn strip_meta(set: &mut FieldSet) {
             &["metadata", "generation"],
             &["metadata", "managedFields"],
             &["metadata", "resourceVersion"],
-        ]);
-    }
-    STRIPPED.with(|stripped| set.subtract(stripped));
+        ])
+    });
+    set.subtract(&STRIPPED);
 }
 
 fn managed_fields(object: &Value) -> Option<&Value> {

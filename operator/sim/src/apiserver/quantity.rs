@@ -62,7 +62,10 @@ fn parse(text: &str) -> Option<(i128, Format)> {
         match u32::try_from(shift) {
             Ok(shift) => mantissa.checked_mul(10_i128.checked_pow(shift)?),
             // Beyond nano, quantities are rounded up.
-            Err(_) => Some(round_up(mantissa, 10_i128.checked_pow(shift.unsigned_abs())?)),
+            Err(_) => Some(round_up(
+                mantissa,
+                10_i128.checked_pow(shift.unsigned_abs())?,
+            )),
         }
     };
     if let Some(position) = BINARY.iter().skip(1).position(|known| *known == suffix) {

@@ -51,10 +51,16 @@ impl Selector {
 
     /// Whether an object is among those selected.
     pub fn selects(&self, object: &Value) -> bool {
-        self.labels.iter().all(|requirement| requirement.holds(object))
+        self.labels
+            .iter()
+            .all(|requirement| requirement.holds(object))
             && self.fields.iter().all(|(path, value)| {
                 let pointer = format!("/{}", path.replace('.', "/"));
-                object.pointer(&pointer).and_then(Value::as_str).unwrap_or_default() == value
+                object
+                    .pointer(&pointer)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    == value
             })
     }
 }
@@ -78,7 +84,9 @@ fn requirement(part: &str) -> Result<Requirement, Failure> {
 }
 
 fn unreadable(part: &str) -> Failure {
-    Failure::bad_request(&format!("the simulation does not know the selector {part:?}"))
+    Failure::bad_request(&format!(
+        "the simulation does not know the selector {part:?}"
+    ))
 }
 
 impl Requirement {
@@ -102,10 +110,15 @@ mod tests {
 
     #[test]
     fn every_part_must_hold() {
-        let object = json!({"metadata": {"name": "a", "labels": {"app": "shop"}}, "reason": "Failed"});
-        let selects = |labels: &str, fields: &str| Selector::parse(labels, fields).unwrap().selects(&object);
+        let object =
+            json!({"metadata": {"name": "a", "labels": {"app": "shop"}}, "reason": "Failed"});
+        let selects =
+            |labels: &str, fields: &str| Selector::parse(labels, fields).unwrap().selects(&object);
         assert!(selects("", ""));
-        assert!(selects("app=shop,!tier,app", "metadata.name=a,reason=Failed"));
+        assert!(selects(
+            "app=shop,!tier,app",
+            "metadata.name=a,reason=Failed"
+        ));
         assert!(!selects("app=other", ""));
         assert!(!selects("app!=shop", ""));
         assert!(!selects("tier", ""));

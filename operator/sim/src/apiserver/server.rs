@@ -1,5 +1,7 @@
 //! The verbs: what a request does, and what it answers.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -10,9 +12,10 @@ use serde_json::{Map, Value, json};
 use super::call::{Call, List, Subresource, Verb};
 use super::failure::Failure;
 use super::rules::Rules;
+use super::scale;
 use super::schema::Resource;
+use super::signal::{Listener, Signal};
 use super::store::{Key, ResourceId, Store};
-use super::strategy;
 
 /// What the API server answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,13 +31,15 @@ pub struct ApiServer {
     state: Mutex<State>,
     rules: Arc<Rules>,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    changed: tokio::sync::watch::Sender<u64>,
+    changed: Signal,
 }
 
 pub(super) struct State {
     pub store: Store,
     /// How many addresses Services were given.
     pub addresses: u16,
+    /// Objects that are stored in another form than they are read in: the next write of them is a change.
+    pub unclean: BTreeSet<Key>,
     random: StdRng,
 }
 
@@ -54,11 +59,12 @@ impl ApiServer {
             state: Mutex::new(State {
                 store,
                 addresses: 0,
+                unclean: BTreeSet::new(),
                 random: StdRng::seed_from_u64(seed),
             }),
             rules,
             clock: Box::new(clock),
-            changed: tokio::sync::watch::Sender::new(0),
+            changed: Signal::default(),
         }
     }
 
@@ -75,13 +81,13 @@ impl ApiServer {
     pub fn change<T>(&self, change: impl FnOnce(&mut Store) -> T) -> T {
         let mut state = self.lock();
         let result = change(&mut state.store);
-        self.changed.send_replace(state.store.revision());
+        self.changed.send();
         result
     }
 
     /// Tells the version of the newest change.
-    pub fn subscribe(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.changed.subscribe()
+    pub fn subscribe(&self) -> Listener {
+        self.changed.listen()
     }
 
     /// Carries out a call. A watch is answered by [`super::http`].
@@ -102,6 +108,7 @@ impl ApiServer {
             key,
             subresource: call.subresource,
             now: &now,
+            has_empty_list: Cell::new(false),
         };
         let answer = match &call.verb {
             Verb::Get => request.get(),
@@ -121,7 +128,7 @@ impl ApiServer {
             }),
             Verb::Delete(options) => request.delete(options),
         };
-        self.changed.send_replace(state.store.revision());
+        self.changed.send();
         answer
     }
 
@@ -161,6 +168,8 @@ pub(super) struct Request<'a> {
     pub key: Key,
     pub subresource: Subresource,
     pub now: &'a str,
+    /// Whether what was decoded had a list that is empty, which is not the same as none until it is stored.
+    pub has_empty_list: Cell<bool>,
 }
 
 impl Request<'_> {
@@ -176,11 +185,12 @@ impl Request<'_> {
         let live = self.live()?;
         let body = match self.subresource {
             Subresource::Scale => {
-                if let Some(path) = strategy::lacks_replicas(self.resource, &live) {
+                if !scale::has_replicas(self.resource, &live) {
+                    let path = scale::replicas_path(self.resource);
                     let why = format!("the spec replicas field {path:?} does not exist");
                     return Err(Failure::internal_because(&why));
                 }
-                Arc::new(strategy::scale(self.resource, &live))
+                Arc::new(scale::of(self.resource, &live))
             }
             _ => live,
         };
@@ -278,7 +288,12 @@ impl Request<'_> {
 
     /// Where etcd would have the object.
     pub(super) fn registry_key(&self) -> String {
-        let parts = [&*self.resource.group, &self.resource.plural, &self.key.namespace, &self.key.name];
+        let parts = [
+            &*self.resource.group,
+            &self.resource.plural,
+            &self.key.namespace,
+            &self.key.name,
+        ];
         let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         format!("/registry/{}", parts.join("/"))
     }
@@ -288,7 +303,13 @@ impl Request<'_> {
         // Version 4, variant 1, as RFC 9562 has them.
         let bits = (bits & !(0xf << 76) | (0x4 << 76)) & !(0b11 << 62) | (0b10 << 62);
         let hex = format!("{bits:032x}");
-        let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+        let parts = [
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..],
+        ];
         parts.join("-")
     }
 

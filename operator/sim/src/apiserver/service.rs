@@ -19,7 +19,9 @@ pub fn allocate(object: &mut Value, live: Option<&Value>, addresses: &mut u16) {
         }
         return;
     }
-    let had = live.map(|live| &live["spec"]).filter(|spec| spec.get("clusterIP").is_some());
+    let had = live
+        .map(|live| &live["spec"])
+        .filter(|spec| spec.get("clusterIP").is_some());
     for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
         if spec.get(field).is_none()
             && let Some(value) = had.and_then(|spec| spec.get(field))

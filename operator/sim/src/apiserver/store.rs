@@ -94,7 +94,10 @@ impl Store {
     }
 
     fn position(&self, is_it: impl Fn(&Resource) -> bool) -> Option<ResourceId> {
-        let at = self.catalog.iter().position(|served| is_it(&served.resource))?;
+        let at = self
+            .catalog
+            .iter()
+            .position(|served| is_it(&served.resource))?;
         Some(ResourceId(at))
     }
 

@@ -15,7 +15,11 @@ use super::{decode, defaults};
 
 /// The kind of one of Kubernetes' own resources; empty for a custom one.
 fn own(resource: &Resource) -> &str {
-    if resource.is_custom { "" } else { &resource.kind }
+    if resource.is_custom {
+        ""
+    } else {
+        &resource.kind
+    }
 }
 
 /// What decoding a request's body makes of it: no null, nothing empty that may be left out, and the defaults.
@@ -25,6 +29,21 @@ pub fn decode(resource: &Resource, object: &mut Value) {
         decode::round_trip(resource, object);
         defaults::fill(&resource.kind, object);
     }
+}
+
+/// What reading makes of a stored object: custom resources are pruned, others are defaulted once more, which shows where
+/// the server itself has changed something since (in Jobs). Tells whether anything changed.
+pub fn read(resource: &Resource, object: &mut Value) -> bool {
+    if !resource.is_custom && own(resource) != "Job" {
+        return false;
+    }
+    let stored = object.clone();
+    if resource.is_custom {
+        resource.schema.prune(object);
+    } else {
+        defaults::fill(&resource.kind, object);
+    }
+    *object != stored
 }
 
 /// Whether objects of a resource count the changes of what is asked for.
@@ -49,7 +68,10 @@ pub fn has_generation(resource: &Resource) -> bool {
 pub fn allows_unconditional_update(resource: &Resource) -> bool {
     !matches!(
         own(resource),
-        "" | "Lease" | "PodDisruptionBudget" | "ValidatingAdmissionPolicy" | "ValidatingAdmissionPolicyBinding"
+        "" | "Lease"
+            | "PodDisruptionBudget"
+            | "ValidatingAdmissionPolicy"
+            | "ValidatingAdmissionPolicyBinding"
     )
 }
 
@@ -60,7 +82,15 @@ pub fn allows_create_on_update(resource: &Resource) -> bool {
 
 /// Whether the answer to a deletion is the object (`ReturnDeletedObject` of the kinds' `storage.go`).
 pub fn answers_deletion_with_object(resource: &Resource) -> bool {
-    matches!(own(resource), "Namespace" | "Pod" | "ResourceQuota" | "Service" | "ServiceAccount")
+    matches!(
+        own(resource),
+        "Namespace" | "Pod" | "ResourceQuota" | "Service" | "ServiceAccount"
+    )
+}
+
+/// Whether dependents are orphaned where nothing is said of them (`DefaultGarbageCollectionPolicy`).
+pub fn orphans_by_default(resource: &Resource) -> bool {
+    own(resource) == "Job"
 }
 
 /// Whether the garbage collector looks after the dependents of a resource.
@@ -81,12 +111,23 @@ pub fn admit(resource: &Resource, object: &mut Value) {
     let account = spec["serviceAccountName"].clone();
     spec.insert("serviceAccount".into(), account);
     spec.entry("priority").or_insert(json!(0));
-    spec.entry("preemptionPolicy").or_insert(json!("PreemptLowerPriority"));
-    let Some(tolerations) = spec.entry("tolerations").or_insert(json!([])).as_array_mut() else {
+    spec.entry("preemptionPolicy")
+        .or_insert(json!("PreemptLowerPriority"));
+    let Some(tolerations) = spec
+        .entry("tolerations")
+        .or_insert(json!([]))
+        .as_array_mut()
+    else {
         return;
     };
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
-        if tolerations.iter().all(|toleration| toleration["key"] != key) {
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
+        if tolerations
+            .iter()
+            .all(|toleration| toleration["key"] != key)
+        {
             tolerations.push(json!({
                 "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300,
             }));
@@ -110,20 +151,32 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
                 None => *finalizers = json!(["kubernetes"]),
             }
             object["status"] = json!({"phase": "Active"});
-            metadata(object).entry("labels").or_insert(json!({}))["kubernetes.io/metadata.name"] = name;
+            metadata(object).entry("labels").or_insert(json!({}))["kubernetes.io/metadata.name"] =
+                name;
         }
         "Pod" => {
             let class = quality_of_service(&object["spec"]);
             object["status"] = json!({"phase": "Pending", "qosClass": class});
         }
-        "Job" if object["spec"]["manualSelector"] != true => select_by_uid(&mut object["spec"], &name, &uid),
+        "Job" if object["spec"]["manualSelector"] != true => {
+            // Labels that were defaulted are those of the template, in one map.
+            let template = object.pointer("/spec/template/metadata/labels");
+            let is_shared = template.is_some() && template == object.pointer("/metadata/labels");
+            select_by_uid(&mut object["spec"], &name, &uid);
+            if is_shared {
+                let labels = object.pointer("/spec/template/metadata/labels").cloned();
+                set(&mut object["metadata"], "labels", labels);
+            }
+        }
         _ => {}
     }
 }
 
 /// `generateSelector` of `batch/job/strategy.go`.
 fn select_by_uid(spec: &mut Value, name: &Value, uid: &Value) {
-    let labels = &mut metadata(&mut spec["template"]).entry("labels").or_insert(json!({}));
+    let labels = &mut metadata(&mut spec["template"])
+        .entry("labels")
+        .or_insert(json!({}));
     for (label, value) in [
         ("job-name", name),
         ("batch.kubernetes.io/job-name", name),
@@ -152,9 +205,11 @@ fn quality_of_service(spec: &Value) -> &'static str {
         quantity.filter(|quantity| **quantity != "0").cloned()
     };
     let asks = |container: &&Value| {
-        ["limits", "requests"]
-            .iter()
-            .any(|of| ["cpu", "memory"].iter().any(|name| quantity(container, of, name).is_some()))
+        ["limits", "requests"].iter().any(|of| {
+            ["cpu", "memory"]
+                .iter()
+                .any(|name| quantity(container, of, name).is_some())
+        })
     };
     if !all.iter().any(asks) {
         return "BestEffort";
@@ -165,12 +220,21 @@ fn quality_of_service(spec: &Value) -> &'static str {
             limit.is_some() && limit == quantity(container, "requests", name)
         })
     };
-    if all.iter().all(is_guaranteed) { "Guaranteed" } else { "Burstable" }
+    if all.iter().all(is_guaranteed) {
+        "Guaranteed"
+    } else {
+        "Burstable"
+    }
 }
 
 /// Puts back what a write may not touch, and counts it as a new generation where it changes what is asked for
 /// (`PrepareForUpdate`).
-pub fn prepare_update(resource: &Resource, subresource: Subresource, live: &Value, object: &mut Value) {
+pub fn prepare_update(
+    resource: &Resource,
+    subresource: Subresource,
+    live: &Value,
+    object: &mut Value,
+) {
     match subresource {
         Subresource::Status => return prepare_status(resource, live, object),
         Subresource::Finalize => set(object, "status", live.get("status").cloned()),
@@ -180,14 +244,39 @@ pub fn prepare_update(resource: &Resource, subresource: Subresource, live: &Valu
             }
             match own(resource) {
                 "Namespace" => set(object, "spec", live.get("spec").cloned()),
-                "Secret" if object.get("type").is_none() => set(object, "type", live.get("type").cloned()),
+                "Secret" if object.get("type").is_none() => {
+                    set(object, "type", live.get("type").cloned())
+                }
                 _ => {}
             }
         }
     }
     if has_generation(resource) && changes_generation(resource, live, object) {
-        let generation = live["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
-        metadata(object).insert("generation".into(), json!(generation));
+        count_generation(live, object);
+    }
+}
+
+/// Makes an object a new generation of what it was.
+pub fn count_generation(live: &Value, object: &mut Value) {
+    let generation = live["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+    metadata(object).insert("generation".into(), json!(generation));
+}
+
+/// Whether an empty list or map is a change to an object that has none (`reflect.DeepEqual` in
+/// `networking/networkpolicy/strategy.go`; all others compare semantically).
+pub fn counts_empty_lists(resource: &Resource) -> bool {
+    own(resource) == "NetworkPolicy"
+}
+
+/// Whether there is an empty list, or an empty map of labels, anywhere in a value.
+pub fn has_empty_list(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty() || items.iter().any(has_empty_list),
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            has_empty_list(value)
+                || name == "matchLabels" && value.as_object().is_some_and(Map::is_empty)
+        }),
+        _ => false,
     }
 }
 
@@ -210,10 +299,18 @@ fn prepare_status(resource: &Resource, live: &Value, object: &mut Value) {
         _ => &[],
     };
     for field in kept {
-        set(&mut object["metadata"], field, live["metadata"].get(field).cloned());
+        set(
+            &mut object["metadata"],
+            field,
+            live["metadata"].get(field).cloned(),
+        );
     }
     if own(resource) == "Pod" && object["status"].get("qosClass").is_none() {
-        set(&mut object["status"], "qosClass", live["status"].get("qosClass").cloned());
+        set(
+            &mut object["status"],
+            "qosClass",
+            live["status"].get("qosClass").cloned(),
+        );
     }
 }
 
@@ -227,14 +324,17 @@ fn changes_generation(resource: &Resource, live: &Value, object: &Value) -> bool
         return true;
     };
     let same = |one: &Map<String, Value>, other: &Map<String, Value>| {
-        one.iter().all(|(name, value)| name == "metadata" || other.get(name) == Some(value))
+        one.iter()
+            .all(|(name, value)| name == "metadata" || other.get(name) == Some(value))
     };
     !same(live, object) || !same(object, live)
 }
 
 /// Sets a field, or takes it away.
 pub fn set(object: &mut Value, field: &str, value: Option<Value>) {
-    let Value::Object(object) = object else { return };
+    let Value::Object(object) = object else {
+        return;
+    };
     match value {
         Some(value) => object.insert(field.to_owned(), value),
         None => object.remove(field),
@@ -251,10 +351,6 @@ pub fn validate(
     live: Option<&Value>,
 ) -> Vec<Cause> {
     let mut causes = live.map_or_else(Vec::new, |live| immutable_metadata(object, live));
-    if own(resource) != "Event" {
-        // The strategies validate metadata once more than the server does anyway.
-        causes.extend_from_within(..);
-    }
     if !resource.is_custom {
         causes.extend(live.map_or_else(Vec::new, |live| immutable(resource, object, live)));
         return causes;
@@ -279,12 +375,19 @@ pub fn validate(
 fn immutable_metadata(object: &Value, live: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let finalizers = |of: &Value| -> Vec<String> {
-        let all = of["metadata"]["finalizers"].as_array().into_iter().flatten();
-        all.filter_map(|finalizer| finalizer.as_str().map(str::to_owned)).collect()
+        let all = of["metadata"]["finalizers"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        all.filter_map(|finalizer| finalizer.as_str().map(str::to_owned))
+            .collect()
     };
     if live["metadata"].get("deletionTimestamp").is_some() {
         let old = finalizers(live);
-        let mut new: Vec<String> = finalizers(object).into_iter().filter(|it| !old.contains(it)).collect();
+        let mut new: Vec<String> = finalizers(object)
+            .into_iter()
+            .filter(|it| !old.contains(it))
+            .collect();
         new.sort();
         new.dedup();
         if !new.is_empty() {
@@ -319,7 +422,12 @@ fn immutable(resource: &Resource, object: &Value, live: &Value) -> Vec<Cause> {
     let is_frozen = live["immutable"] == true;
     let fields: &[&str] = match own(resource) {
         "Deployment" | "ReplicaSet" => &["spec.selector"],
-        "Job" => &["spec.completions", "spec.selector", "spec.template", "spec.completionMode"],
+        "Job" => &[
+            "spec.completions",
+            "spec.selector",
+            "spec.template",
+            "spec.completionMode",
+        ],
         "ControllerRevision" => &["data"],
         "ConfigMap" if is_frozen => &["immutable", "data", "binaryData"],
         "Secret" if is_frozen => &["immutable", "data", "type"],
@@ -340,7 +448,10 @@ fn immutable(resource: &Resource, object: &Value, live: &Value) -> Vec<Cause> {
                     field: (*field).to_owned(),
                 };
             }
-            never_changes(field, object.pointer(&pointer(field)).unwrap_or(&Value::Null))
+            never_changes(
+                field,
+                object.pointer(&pointer(field)).unwrap_or(&Value::Null),
+            )
         })
         .collect()
 }
@@ -355,85 +466,4 @@ pub fn has_finalizers(object: &Value) -> bool {
     };
     let of_namespace = object["kind"] == "Namespace" && any("/spec/finalizers");
     any("/metadata/finalizers") || of_namespace
-}
-
-/// The path of the wanted replicas, where the object has none.
-pub fn lacks_replicas<'a>(resource: &'a Resource, object: &Value) -> Option<&'a str> {
-    let path = &resource.scale.as_ref()?.spec_replicas;
-    object.pointer(&path.replace('.', "/")).is_none().then_some(path)
-}
-
-/// The number of replicas of an object, as `autoscaling/v1` has it.
-pub fn scale(resource: &Resource, object: &Value) -> Value {
-    let of = |field: &str| object["metadata"][field].clone();
-    let at = |path: &str| object.pointer(&path.replace('.', "/"));
-    let (replicas, status, selector) = match &resource.scale {
-        Some(paths) => (
-            at(&paths.spec_replicas),
-            at(&paths.status_replicas),
-            paths.label_selector.as_deref().and_then(at).and_then(Value::as_str).map(str::to_owned),
-        ),
-        None => (
-            at(".spec.replicas"),
-            at(".status.replicas"),
-            Some(label_selector(&object["spec"]["selector"])),
-        ),
-    };
-    let number = |value: Option<&Value>| value.and_then(Value::as_i64).unwrap_or(0);
-    let mut scale = json!({
-        "kind": "Scale", "apiVersion": "autoscaling/v1",
-        "metadata": {
-            "name": of("name"), "namespace": of("namespace"), "uid": of("uid"),
-            "resourceVersion": of("resourceVersion"), "creationTimestamp": of("creationTimestamp"),
-        },
-        "spec": {"replicas": number(replicas)},
-        "status": {"replicas": number(status)},
-    });
-    if number(replicas) == 0 {
-        // `omitempty`.
-        scale["spec"] = json!({});
-    }
-    if let Some(selector) = selector.filter(|selector| !selector.is_empty()) {
-        scale["status"]["selector"] = json!(selector);
-    }
-    scale
-}
-
-/// `LabelSelectorAsSelector` of `pkg/apis/meta/v1/helpers.go`.
-fn label_selector(selector: &Value) -> String {
-    let labels = selector["matchLabels"].as_object().into_iter().flatten();
-    let equal = labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
-    let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
-    let expressions = expressions.map(|expression| {
-        let key = expression["key"].as_str().unwrap_or_default();
-        let values = expression["values"].as_array().into_iter().flatten();
-        let mut values: Vec<&str> = values.filter_map(Value::as_str).collect();
-        values.sort_unstable();
-        match expression["operator"].as_str() {
-            Some("In") => format!("{key} in ({})", values.join(",")),
-            Some("NotIn") => format!("{key} notin ({})", values.join(",")),
-            Some("DoesNotExist") => format!("!{key}"),
-            _ => key.to_owned(),
-        }
-    });
-    let mut all: Vec<String> = equal.chain(expressions).collect();
-    all.sort();
-    all.join(",")
-}
-
-/// Gives an object the number of replicas that a `Scale` asks for.
-pub fn set_scale(resource: &Resource, object: &mut Value, scale: &Value) {
-    let path = resource.scale.as_ref().map_or(".spec.replicas", |paths| &paths.spec_replicas);
-    let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
-    let Some((parent, name)) = path.rsplit_once('.') else {
-        return;
-    };
-    if let Some(parent) = object.pointer_mut(&parent.replace('.', "/")) {
-        parent[name] = json!(replicas);
-    }
-    for field in ["resourceVersion", "uid"] {
-        if let Some(value) = scale["metadata"].get(field) {
-            metadata(object).insert(field.into(), value.clone());
-        }
-    }
 }

@@ -9,7 +9,7 @@ use super::call::{Subresource, Write};
 use super::failure::Failure;
 use super::managed;
 use super::server::{Answer, Request, metadata};
-use super::{service, strategy};
+use super::{scale, service, strategy};
 
 impl Request<'_> {
     /// Makes a new object.
@@ -40,23 +40,43 @@ impl Request<'_> {
     pub(super) fn replace(&mut self, write: &Write, mut object: Value) -> Result<Answer, Failure> {
         if self.subresource == Subresource::Scale {
             let live = self.live()?;
-            return self.scale(write, &live, &object);
+            return self.scale(write, &live, |scale| {
+                *scale = object;
+                Ok(())
+            });
         }
         self.read_body(write, &mut object)?;
         self.check_namespace(&mut object)?;
         self.check_name(&object)?;
-        let live = match self.state.store.get(&self.key) {
-            Some(live) => Arc::clone(live),
-            None if strategy::allows_create_on_update(self.resource) => return self.create(write, object),
-            None => return Err(Failure::not_found(self.resource, &self.key.name)),
-        };
+        let live = self.state.store.get(&self.key).cloned();
+        if live.is_none() && !strategy::allows_create_on_update(self.resource) {
+            return Err(Failure::not_found(self.resource, &self.key.name));
+        }
         let uid = object.pointer("/metadata/uid").and_then(Value::as_str);
-        let found = live["metadata"]["uid"].as_str().unwrap_or_default();
+        let found = live
+            .as_ref()
+            .and_then(|live| live["metadata"]["uid"].as_str())
+            .unwrap_or_default();
         if let Some(uid) = uid.filter(|uid| *uid != found) {
             let (key, name) = (self.registry_key(), &self.key.name);
-            return Err(Failure::precondition(self.resource, &key, name, "UID", uid, found));
+            return Err(Failure::precondition(
+                self.resource,
+                &key,
+                name,
+                "UID",
+                uid,
+                found,
+            ));
         }
-        let object = managed::update(self.resource, Some(&live), object, &self.update_options(write));
+        let Some(live) = live else {
+            return self.create(write, object);
+        };
+        let object = managed::update(
+            self.resource,
+            Some(&live),
+            object,
+            &self.update_options(write),
+        );
         let body = self.store_changed(&live, object)?;
         Ok(Answer { code: 200, body })
     }
@@ -69,40 +89,68 @@ impl Request<'_> {
     ) -> Result<Answer, Failure> {
         let live = self.live()?;
         if self.subresource == Subresource::Scale {
-            let mut scale = strategy::scale(self.resource, &live);
-            change(&mut scale)?;
-            return self.scale(write, &live, &scale);
+            return self.scale(write, &live, change);
         }
         let mut object = Value::clone(&live);
         change(&mut object)?;
         self.read_body(write, &mut object)?;
-        let object = managed::update(self.resource, Some(&live), object, &self.update_options(write));
+        let object = managed::update(
+            self.resource,
+            Some(&live),
+            object,
+            &self.update_options(write),
+        );
         self.check_name(&object)?;
         let body = self.store_changed(&live, object)?;
         Ok(Answer { code: 200, body })
     }
 
-    /// Sets the number of replicas.
-    fn scale(&mut self, write: &Write, live: &Arc<Value>, scale: &Value) -> Result<Answer, Failure> {
-        let mut object = Value::clone(live);
-        strategy::set_scale(self.resource, &mut object, scale);
-        let mut object = managed::update(self.resource, Some(live), object, &self.update_options(write));
-        // Upstream forgets the time on the way from the scale to the object (`scalehandler.go`).
-        let entries = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut);
-        for entry in entries.into_iter().flatten() {
-            if entry["subresource"] == "scale" {
-                strategy::set(entry, "time", None);
-            }
+    /// Writes the number of replicas.
+    fn scale(
+        &mut self,
+        write: &Write,
+        live: &Arc<Value>,
+        change: impl FnOnce(&mut Value) -> Result<(), Failure>,
+    ) -> Result<Answer, Failure> {
+        let store = &self.state.store;
+        let resource = store
+            .of_kind("autoscaling", "Scale")
+            .map(|id| store.resource(id));
+        let resource = resource.ok_or_else(Failure::not_served)?;
+        let before = scale::with_managers(self.resource, live);
+        let mut after = before.clone();
+        if !scale::has_replicas(self.resource, live) {
+            after["spec"]["replicas"] = json!(i32::MIN);
         }
+        change(&mut after)?;
+        resource.schema.prune(&mut after);
+        strategy::decode(&resource, &mut after);
+        self.check_namespace(&mut after)?;
+        self.check_name(&after)?;
+        if after["spec"]["replicas"] == i32::MIN {
+            let path = scale::replicas_path(self.resource);
+            return Err(Failure::bad_request(&format!(
+                "the spec replicas field {path:?} cannot be empty"
+            )));
+        }
+        let after = managed::update(&resource, Some(&before), after, &self.update_options(write));
+        let mut object = Value::clone(live);
+        scale::write_back(self.resource, &mut object, &after);
         let object = self.store_changed(live, object)?;
-        let body = Arc::new(strategy::scale(self.resource, &object));
+        let body = Arc::new(scale::of(self.resource, &object));
         Ok(Answer { code: 200, body })
     }
 
     /// Server-side apply.
-    pub(super) fn apply(&mut self, write: &Write, force: bool, patch: &Value) -> Result<Answer, Failure> {
+    pub(super) fn apply(
+        &mut self,
+        write: &Write,
+        force: bool,
+        patch: &Value,
+    ) -> Result<Answer, Failure> {
         let live = self.state.store.get(&self.key).cloned();
-        let makes = self.subresource == Subresource::None || strategy::allows_create_on_update(self.resource);
+        let makes = self.subresource == Subresource::None
+            || strategy::allows_create_on_update(self.resource);
         if live.is_none() && !makes {
             return Err(Failure::not_found(self.resource, &self.key.name));
         }
@@ -111,10 +159,13 @@ impl Request<'_> {
             force,
             subresource: self.subresource.name(),
             time: self.now,
-            normalize: &|object| strategy::decode(self.resource, object),
+            normalize: &|object| self.decode(object),
         };
         let mut object = managed::apply(self.resource, live.as_deref(), patch, &options)?;
-        if let (None, Some(uid)) = (&live, object.pointer("/metadata/uid").and_then(Value::as_str)) {
+        if let (None, Some(uid)) = (
+            &live,
+            object.pointer("/metadata/uid").and_then(Value::as_str),
+        ) {
             let why = format!(
                 "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             );
@@ -141,8 +192,16 @@ impl Request<'_> {
             return Err(Failure::strict(self.resource, &unknown));
         }
         set_kind(self.resource, object);
-        strategy::decode(self.resource, object);
+        self.decode(object);
         Ok(())
+    }
+
+    fn decode(&self, object: &mut Value) {
+        if strategy::counts_empty_lists(self.resource) && strategy::has_empty_list(&object["spec"])
+        {
+            self.has_empty_list.set(true);
+        }
+        strategy::decode(self.resource, object);
     }
 
     fn update_options<'a>(&'a self, write: &'a Write) -> managed::UpdateOptions<'a> {
@@ -201,7 +260,9 @@ impl Request<'_> {
         let generated = {
             let metadata = &object["metadata"];
             let prefix = metadata.get("generateName").and_then(Value::as_str);
-            prefix.filter(|_| metadata.get("name").is_none()).map(str::to_owned)
+            prefix
+                .filter(|_| metadata.get("name").is_none())
+                .map(str::to_owned)
         };
         if let Some(prefix) = generated {
             self.key.name = format!("{prefix}{}", self.suffix()).into();
@@ -215,19 +276,16 @@ impl Request<'_> {
         if has_generation {
             metadata.insert("generation".into(), json!(1));
         }
-        if service::is_service(self.resource) {
+        if service::is_service(self.resource) && self.subresource == Subresource::None {
             service::allocate(&mut object, None, &mut self.state.addresses);
         }
         strategy::prepare_create(self.resource, &mut object);
         self.validate(&object, None)?;
-        if self.resource.is_custom {
-            self.resource.schema.prune(&mut object);
-        }
         match self.state.store.get(&self.key) {
-            None => Ok(self.state.store.put(self.key.clone(), object)),
-            Some(live) if live["metadata"].get("deletionTimestamp").is_some() => {
-                Err(Failure::already_exists_and_goes(self.resource, &self.key.name))
-            }
+            None => Ok(self.put(object)),
+            Some(live) if live["metadata"].get("deletionTimestamp").is_some() => Err(
+                Failure::already_exists_and_goes(self.resource, &self.key.name),
+            ),
             Some(_) => Err(Failure::already_exists(self.resource, &self.key.name)),
         }
     }
@@ -242,13 +300,21 @@ impl Request<'_> {
             return Err(Failure::namespace_not_found(namespace));
         };
         if live["status"]["phase"] == "Terminating" {
-            return Err(Failure::namespace_terminating(self.resource, &self.key.name, namespace));
+            return Err(Failure::namespace_terminating(
+                self.resource,
+                &self.key.name,
+                namespace,
+            ));
         }
         Ok(())
     }
 
     /// Stores a new state of an object that is there; nothing where nothing changed.
-    fn store_changed(&mut self, live: &Arc<Value>, mut object: Value) -> Result<Arc<Value>, Failure> {
+    fn store_changed(
+        &mut self,
+        live: &Arc<Value>,
+        mut object: Value,
+    ) -> Result<Arc<Value>, Failure> {
         self.check_version(live, &object)?;
         if service::is_service(self.resource) && self.subresource == Subresource::None {
             service::allocate(&mut object, Some(live), &mut self.state.addresses);
@@ -256,7 +322,12 @@ impl Request<'_> {
         set_kind(self.resource, &mut object);
         let metadata = metadata(&mut object);
         let is_set = |field: &str| live["metadata"].get(field).cloned();
-        for field in ["creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        for field in [
+            "creationTimestamp",
+            "generation",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        ] {
             match is_set(field) {
                 Some(value) => metadata.insert(field.into(), value),
                 None => metadata.remove(field),
@@ -265,27 +336,50 @@ impl Request<'_> {
         if !metadata.contains_key("uid") {
             metadata.insert("uid".into(), live["metadata"]["uid"].clone());
         }
-        metadata.insert("resourceVersion".into(), live["metadata"]["resourceVersion"].clone());
+        metadata.insert(
+            "resourceVersion".into(),
+            live["metadata"]["resourceVersion"].clone(),
+        );
+        if self.subresource == Subresource::None {
+            strategy::admit(self.resource, &mut object);
+        }
         strategy::prepare_update(self.resource, self.subresource, live, &mut object);
+        if self.has_empty_list.get()
+            && object["metadata"]["generation"] == live["metadata"]["generation"]
+        {
+            strategy::count_generation(live, &mut object);
+        }
         self.validate(&object, Some(live))?;
         managed::keep_times(live, &mut object);
         let goes = live["metadata"].get("deletionTimestamp").is_some()
-            && live["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0;
+            && live["metadata"]["deletionGracePeriodSeconds"]
+                .as_i64()
+                .unwrap_or(0)
+                == 0;
         if goes && !strategy::has_finalizers(&object) {
             self.state.store.remove(&self.key);
             return Ok(Arc::new(object));
         }
-        if self.resource.is_custom {
-            self.resource.schema.prune(&mut object);
-        }
-        if object == **live {
+        if object == **live && !self.state.unclean.contains(&self.key) {
             return Ok(Arc::clone(live));
         }
-        Ok(self.state.store.put(self.key.clone(), object))
+        Ok(self.put(object))
+    }
+
+    /// Stores an object, and gives it the form in which it is read again.
+    pub(super) fn put(&mut self, mut object: Value) -> Arc<Value> {
+        if strategy::read(self.resource, &mut object) {
+            self.state.unclean.insert(self.key.clone());
+        } else {
+            self.state.unclean.remove(&self.key);
+        }
+        self.state.store.put(self.key.clone(), object)
     }
 
     fn check_version(&self, live: &Value, object: &Value) -> Result<(), Failure> {
-        let wanted = object["metadata"].get("resourceVersion").and_then(Value::as_str);
+        let wanted = object["metadata"]
+            .get("resourceVersion")
+            .and_then(Value::as_str);
         match wanted.filter(|wanted| !wanted.is_empty() && *wanted != "0") {
             Some(wanted) if live["metadata"]["resourceVersion"] == wanted => Ok(()),
             Some(_) => Err(Failure::modified(self.resource, &self.key.name)),

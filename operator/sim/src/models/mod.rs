@@ -100,14 +100,14 @@ pub async fn drive(
     let mut random = StdRng::seed_from_u64(seed);
     let mut changed = server.subscribe();
     loop {
-        changed.mark_unchanged();
+        changed.catch_up();
         let again = model.act(now());
         match again {
             Some(again) => {
                 let _ = tokio::time::timeout(again, changed.changed()).await;
             }
             None => {
-                let _ = changed.changed().await;
+                changed.changed().await;
             }
         }
         tokio::time::sleep(slowest.mul_f64(random.random())).await;

@@ -61,7 +61,9 @@ metadata: {name: test, labels: {todo-operator.dev/environment: test}}
         after.compare(&before).map_err(|violation| {
             Violation::new("changed back", format!("{path}: {}", violation.what))
         })?;
-        stage.world.note(|| format!("— {path} changed and changed back"));
+        stage
+            .world
+            .note(|| format!("— {path} changed and changed back"));
     }
     Ok(())
 }

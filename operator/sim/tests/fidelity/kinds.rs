@@ -28,8 +28,8 @@ pub struct Kind {
 }
 
 const METADATA: [&str; 11] = [
-    r#"{"labels": {"team": "a"}}"#,
-    r#"{"labels": {"team": "b"}}"#,
+    r#"{"labels": {"team": "a", "run": "$NS"}}"#,
+    r#"{"labels": {"team": "b", "run": "$NS"}}"#,
     r#"{"labels": {"team": "a", "tier": "1"}}"#,
     r#"{"labels": null}"#,
     r#"{"annotations": {"note.test/a": "1"}}"#,
@@ -48,7 +48,8 @@ impl Kind {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests/fixtures/settled");
         for kind in &mut kinds {
             if let Some(fixture) = &kind.fixture {
-                let text = std::fs::read_to_string(fixtures.join(format!("{fixture}.json"))).unwrap();
+                let text =
+                    std::fs::read_to_string(fixtures.join(format!("{fixture}.json"))).unwrap();
                 let fixture: Value = serde_json::from_str(&text).unwrap();
                 kind.body = fixture["body"].clone();
             }
@@ -70,6 +71,13 @@ impl Kind {
         self.path.contains("/namespaces/")
     }
 
+    /// Where its objects of all namespaces are.
+    pub fn everywhere(&self) -> String {
+        self.path
+            .replace("/namespaces/$NS-policy/", "/")
+            .replace("/namespaces/$NS/", "/")
+    }
+
     /// The name of its objects' resource.
     pub fn plural(&self) -> &str {
         self.path.rsplit('/').next().unwrap()
@@ -84,6 +92,9 @@ impl Kind {
             }
         }
         if !self.plain {
+            if random.once_in(2) {
+                object["metadata"]["labels"]["run"] = json!("$NS");
+            }
             for with in METADATA {
                 if random.once_in(8) {
                     let with: Value = serde_json::from_str(with).unwrap();

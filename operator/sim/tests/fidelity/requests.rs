@@ -26,12 +26,18 @@ pub struct Request {
     pub body: Value,
 }
 
+/// How watches are asked for, beside what they are limited to.
+pub const WATCH_QUERY: &str =
+    "watch=true&timeoutSeconds=290&allowWatchBookmarks=true&resourceVersion=$listed";
 const APPLY: &str = "application/apply-patch+yaml";
 const MERGE: &str = "application/merge-patch+json";
 const JSON: &str = "application/json-patch+json";
 const PLAIN: &str = "application/json";
 const MANAGERS: [&str; 3] = ["todo-operator", "kubectl", "argo-rollouts"];
 const NAMES: [&str; 3] = ["a", "b", "b-c"];
+const EVENTS: &str = "fieldSelector=reason%3DFailedMount%2Ctype%3DWarning";
+/// Selects the objects of this sequence, in all namespaces.
+const OWN: &str = "labelSelector=run%3D$NS";
 const SELECTORS: [&str; 5] = [
     "labelSelector=team%3Da",
     "labelSelector=team%3Da%2Ctier%3D1",
@@ -56,18 +62,31 @@ pub fn beginning() -> Vec<Request> {
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         request("POST", "/api/v1/namespaces", String::new(), PLAIN, body)
     };
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"},
+        "automountServiceAccountToken": false,
+    });
+    let account = |namespace: &str| {
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+        request("POST", &path, String::new(), PLAIN, account.clone())
+    };
     vec![
         namespace("$NS"),
+        namespace("$NS-b"),
+        // Limits and quotas are kept apart from what they would refuse.
         namespace("$NS-policy"),
-        request("POST", "/api/v1/namespaces/$NS/serviceaccounts", String::new(), PLAIN, account),
+        account("$NS"),
+        account("$NS-b"),
     ]
 }
 
 /// A random sequence about a few kinds.
 pub fn sequence(kinds: &[&Kind], seed: u64, length: usize) -> Vec<Request> {
     let mut random = Random::new(seed);
-    let chosen: Vec<&Kind> = (0..3).map(|_| *random.pick(kinds)).collect();
+    let mut chosen: Vec<&Kind> = (0..3).map(|_| *random.pick(kinds)).collect();
+    // Events of both groups are the same objects, which the simulation has in two places.
+    chosen.sort_by_key(|kind| kind.plural());
+    chosen.dedup_by_key(|kind| kind.plural());
     let mut requests = beginning();
     let mut watches = 0;
     while requests.len() < length {
@@ -97,24 +116,41 @@ fn name_of(kind: &Kind, name: &str) -> String {
 
 fn any(kind: &Kind, random: &mut Random) -> Request {
     let name = name_of(kind, NAMES[random.below(NAMES.len())]);
-    let path = format!("{}/{name}", kind.path);
+    let mut place = kind.path.clone();
+    if random.once_in(5) {
+        place = place.replace("/namespaces/$NS/", "/namespaces/$NS-b/");
+    }
+    let path = format!("{place}/{name}");
     let manager = *random.pick(&MANAGERS);
-    let strict = if random.once_in(2) { "&fieldValidation=Strict" } else { "" };
+    let strict = if random.once_in(2) {
+        "&fieldValidation=Strict"
+    } else {
+        ""
+    };
     let status = kind.has_status() && random.once_in(3);
-    let sub = if status { format!("{path}/status") } else { path.clone() };
+    let sub = if status {
+        format!("{path}/status")
+    } else {
+        path.clone()
+    };
     match random.below(if kind.is_plain() { 38 } else { 100 }) {
         0..10 => {
             let mut body = kind.object(random);
             body["metadata"]["name"] = json!(name);
             let query = format!("fieldManager={manager}{strict}");
-            request("POST", &kind.path, query, PLAIN, body)
+            request("POST", &place, query, PLAIN, body)
         }
         10..18 => request("GET", &path, String::new(), "", Value::Null),
         18..26 => list(kind, random),
         26..34 => delete(&path, random),
         34..38 if kind.is_plain() => {
-            let patch = json!({"series": {"count": 3, "lastObservedTime": "2026-01-05T09:00:05.000000Z"}});
+            let patch =
+                json!({"series": {"count": 3, "lastObservedTime": "2026-01-05T09:00:05.000000Z"}});
             request("PATCH", &path, String::new(), MERGE, patch)
+        }
+        // What puts or applies the status of a Service that is not there makes one without an address: nobody does.
+        _ if status && kind.plural() == "services" => {
+            merge(kind, random, &path, &sub, manager, status)
         }
         34..60 => apply(kind, random, &name, &sub, manager, strict, status),
         60..78 => merge(kind, random, &path, &sub, manager, status),
@@ -136,30 +172,43 @@ fn any(kind: &Kind, random: &mut Random) -> Request {
             } else if random.once_in(12) {
                 with["metadata"]["uid"] = json!(null);
             }
-            let query = if random.once_in(3) { String::new() } else { format!("fieldManager={manager}") };
+            let query = if random.once_in(3) {
+                String::new()
+            } else {
+                format!("fieldManager={manager}")
+            };
             let mut new = kind.object(random);
             new["metadata"]["name"] = json!(name);
-            request("PUT", &sub, query, PLAIN, json!({"$live": path, "with": with, "else": new}))
+            request(
+                "PUT",
+                &sub,
+                query,
+                PLAIN,
+                json!({"$live": path, "with": with, "else": new}),
+            )
         }
     }
 }
 
 fn list(kind: &Kind, random: &mut Random) -> Request {
-    let mut query = match random.below(4) {
-        0 => (*random.pick(&SELECTORS)).to_owned(),
-        1 => format!("fieldSelector=metadata.name%3D{}", name_of(kind, "a")),
-        2 if kind.plural() == "events" => "fieldSelector=reason%3DFailedMount%2Ctype%3DWarning".to_owned(),
-        // Objects of every sequence are at the same place.
-        _ if !kind.is_namespaced() => format!("fieldSelector=metadata.name%3D{}", name_of(kind, "b")),
-        _ => String::new(),
+    let by_name = |name: &str| format!("fieldSelector=metadata.name%3D{}", name_of(kind, name));
+    let (path, mut query) = match random.below(5) {
+        0 if kind.is_namespaced() => (kind.path.clone(), (*random.pick(&SELECTORS)).to_owned()),
+        1 if kind.plural() == "events" => (kind.path.clone(), EVENTS.to_owned()),
+        2 | 3 => (kind.everywhere(), OWN.to_owned()),
+        4 if kind.is_namespaced() => (kind.path.clone(), String::new()),
+        _ => (kind.path.clone(), by_name("a")),
     };
-    if !kind.is_namespaced() && !query.starts_with("field") {
-        query = format!("fieldSelector=metadata.name%3D{}", name_of(kind, "b"));
-    }
     if random.once_in(2) {
-        query = format!("limit=1&{query}");
+        query = format!("limit={}&{query}", 1 + random.below(2));
     }
-    request("LIST", &kind.path, query.trim_end_matches('&').to_owned(), "", Value::Null)
+    request(
+        "LIST",
+        &path,
+        query.trim_end_matches('&').to_owned(),
+        "",
+        Value::Null,
+    )
 }
 
 fn delete(path: &str, random: &mut Random) -> Request {
@@ -174,8 +223,7 @@ fn delete(path: &str, random: &mut Random) -> Request {
         0 => options["preconditions"] = json!({"uid": "00000000-0000-4000-8000-000000000000"}),
         1 => options["preconditions"] = json!({"resourceVersion": format!("$former {path}")}),
         2..6 => {
-            options["preconditions"] =
-                json!({"uid": format!("$uid {path}"), "resourceVersion": format!("$version {path}")});
+            options["preconditions"] = json!({"uid": format!("$uid {path}"), "resourceVersion": format!("$version {path}")});
         }
         _ => {}
     }
@@ -216,7 +264,14 @@ fn apply(
     request("PATCH", path, query, APPLY, body)
 }
 
-fn merge(kind: &Kind, random: &mut Random, object: &str, path: &str, manager: &str, status: bool) -> Request {
+fn merge(
+    kind: &Kind,
+    random: &mut Random,
+    object: &str,
+    path: &str,
+    manager: &str,
+    status: bool,
+) -> Request {
     let mut patch = if status {
         json!({"status": kind.status(random)})
     } else {
@@ -231,7 +286,11 @@ fn merge(kind: &Kind, random: &mut Random, object: &str, path: &str, manager: &s
         }
         _ => {}
     }
-    let query = if random.once_in(2) { String::new() } else { format!("fieldManager={manager}") };
+    let query = if random.once_in(2) {
+        String::new()
+    } else {
+        format!("fieldManager={manager}")
+    };
     request("PATCH", path, query, MERGE, patch)
 }
 
@@ -239,7 +298,9 @@ fn json_patch(path: &str, random: &mut Random) -> Request {
     let patch = match random.below(4) {
         0 => json!([{"op": "remove", "path": "/metadata/finalizers"}]),
         1 => json!([{"op": "add", "path": "/metadata/annotations", "value": {"patched": "yes"}}]),
-        2 => json!([{"op": "test", "path": "/metadata/name", "value": "a"}, {"op": "remove", "path": "/metadata/labels"}]),
+        2 => {
+            json!([{"op": "test", "path": "/metadata/name", "value": "a"}, {"op": "remove", "path": "/metadata/labels"}])
+        }
         _ => json!([{"op": "add", "path": "/metadata/labels", "value": {"team": "a"}}]),
     };
     request("PATCH", path, String::new(), JSON, patch)
@@ -264,20 +325,42 @@ fn scale(path: &str, name: &str, random: &mut Random) -> Request {
 fn finalize(kind: &Kind, path: &str, name: &str, random: &mut Random) -> Request {
     let mut new = kind.body.clone();
     new["metadata"]["name"] = json!(name);
-    let with = random.json(&[r#"{"spec": {"finalizers": null}}"#, r#"{"spec": {"finalizers": ["kubernetes"]}}"#]);
+    let with = random.json(&[
+        r#"{"spec": {"finalizers": null}}"#,
+        r#"{"spec": {"finalizers": ["kubernetes"]}}"#,
+    ]);
     let body = json!({"$live": path, "with": with, "else": new});
-    request("PUT", &format!("{path}/finalize"), String::new(), PLAIN, body)
+    request(
+        "PUT",
+        &format!("{path}/finalize"),
+        String::new(),
+        PLAIN,
+        body,
+    )
 }
 
 fn watch(kind: &Kind, random: &mut Random, number: usize) -> Request {
     let mut body = kind.body.clone();
     body["metadata"]["name"] = json!(name_of(kind, &format!("sentinel-{number}")));
-    body["metadata"]["labels"] = json!({"team": "a", "tier": "1"});
-    // Beside the selectors that select the sentinel: none, where only this sequence's objects are in the place.
-    let selectors = if kind.is_namespaced() { 4 } else { 3 };
-    let query = match random.below(selectors) {
-        3 => String::new(),
-        index => SELECTORS[index].to_owned(),
+    body["metadata"]["labels"] = json!({"run": "$NS", "team": "a", "tier": "1"});
+    // The selectors select the sentinel.
+    let name = &body["metadata"]["name"].as_str().unwrap_or_default();
+    let (path, query) = match random.below(6) {
+        0 | 1 => (kind.everywhere(), OWN.to_owned()),
+        2 => (
+            kind.path.clone(),
+            format!("fieldSelector=metadata.name%3D{name}"),
+        ),
+        3 if kind.plural() == "events" => (kind.path.clone(), EVENTS.to_owned()),
+        4 if kind.is_namespaced() => (kind.path.clone(), String::new()),
+        _ if kind.is_namespaced() => (kind.path.clone(), SELECTORS[random.below(3)].to_owned()),
+        _ => (kind.path.clone(), OWN.to_owned()),
     };
-    request("WATCH", &kind.path, query, "", body)
+    request(
+        "WATCH",
+        &path,
+        query,
+        "",
+        json!({"at": kind.path, "sentinel": body}),
+    )
 }

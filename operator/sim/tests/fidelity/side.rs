@@ -8,7 +8,7 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use crate::requests::Request;
+use crate::requests::{Request, WATCH_QUERY};
 
 /// How long a watch may take to tell what there is to tell.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,7 +53,9 @@ impl Side {
                     Value::Null => String::new(),
                     body => self.filled_in(body).to_string(),
                 };
-                let answer = self.http(method, &path, &query, &request.content_type, body).await;
+                let answer = self
+                    .http(method, &path, &query, &request.content_type, body)
+                    .await;
                 self.note(&path, &answer);
                 answer
             }
@@ -66,13 +68,22 @@ impl Side {
         let mut next = query.to_owned();
         loop {
             let (code, page) = self.http("GET", path, &next, "", String::new()).await;
-            if pages.is_empty()
+            if next == query
                 && let Some(version) = page["metadata"]["resourceVersion"].as_str()
             {
                 self.listed.insert(path.to_owned(), version.to_owned());
             }
-            let token = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
-            pages.push(page);
+            let token = page["metadata"]["continue"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            match page["items"].as_array() {
+                // Where other sequences have objects too, these decide over the pages.
+                Some(items) if query.contains(&format!("run%3D{}", self.namespace)) => {
+                    pages.extend(items.clone())
+                }
+                _ => pages.push(page),
+            }
             if token.is_empty() || code != 200 {
                 return (code, json!(pages));
             }
@@ -82,17 +93,20 @@ impl Side {
     }
 
     /// What a watch tells from the last list on, until it tells of the sentinel.
-    async fn watch(&mut self, path: &str, query: &str, sentinel: &Value) -> Answer {
+    async fn watch(&mut self, path: &str, query: &str, body: &Value) -> Answer {
         let Some(version) = self.listed.get(path).cloned() else {
             return (0, Value::Null);
         };
-        let sentinel = self.filled_in(sentinel);
-        let created = self.http("POST", path, "", "application/json", sentinel.to_string()).await;
+        let body = self.filled_in(body);
+        let (at, sentinel) = (body["at"].as_str().unwrap_or_default(), &body["sentinel"]);
+        let created = self
+            .http("POST", at, "", "application/json", sentinel.to_string())
+            .await;
         if created.0 != 201 {
             return created;
         }
         let name = sentinel["metadata"]["name"].clone();
-        let query = format!("watch=true&resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds=290&{query}");
+        let query = format!("{}&{query}", WATCH_QUERY.replace("$listed", &version));
         let uri = format!("{path}?{}", query.trim_end_matches('&'));
         let request = axum::http::Request::get(uri).body(Body::empty()).unwrap();
         let mut events = Vec::new();
@@ -103,10 +117,13 @@ impl Side {
             let mut lines = stream.into_async_read().lines();
             while let Some(line) = lines.try_next().await.unwrap() {
                 let event: Value = serde_json::from_str(&line).unwrap();
+                let about = event["object"]["metadata"]["name"]
+                    .as_str()
+                    .unwrap_or_default();
                 if event["type"] == "BOOKMARK" {
                     continue;
                 }
-                let is_last = event["object"]["metadata"]["name"] == name || event["type"] == "ERROR";
+                let is_last = name == about || event["type"] == "ERROR";
                 events.push(event);
                 if is_last {
                     return;
@@ -120,7 +137,14 @@ impl Side {
         (200, json!(events))
     }
 
-    async fn http(&self, method: &str, path: &str, query: &str, content_type: &str, body: String) -> Answer {
+    async fn http(
+        &self,
+        method: &str,
+        path: &str,
+        query: &str,
+        content_type: &str,
+        body: String,
+    ) -> Answer {
         let uri = match query {
             "" => path.to_owned(),
             query => format!("{path}?{query}"),
@@ -144,14 +168,27 @@ impl Side {
         }
         let path = match body["kind"].as_str() {
             // What was created is at its own path.
-            _ if *code == 201 && !path.ends_with(body["metadata"]["name"].as_str().unwrap_or_default()) => {
-                format!("{path}/{}", body["metadata"]["name"].as_str().unwrap_or_default())
+            _ if *code == 201
+                && !path.ends_with(body["metadata"]["name"].as_str().unwrap_or_default()) =>
+            {
+                format!(
+                    "{path}/{}",
+                    body["metadata"]["name"].as_str().unwrap_or_default()
+                )
             }
             Some("Scale") => path.to_owned(),
-            _ => path.trim_end_matches("/status").trim_end_matches("/finalize").to_owned(),
+            _ => path
+                .trim_end_matches("/status")
+                .trim_end_matches("/finalize")
+                .to_owned(),
         };
         let seen = self.seen.entry(path).or_default();
-        let version = |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+        let version = |object: &Value| {
+            object["metadata"]["resourceVersion"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         if version(&seen.object) != version(body) {
             seen.former = version(&seen.object);
         }
@@ -164,7 +201,10 @@ impl Side {
             Value::Array(items) => items.iter().map(|item| self.filled_in(item)).collect(),
             Value::Object(fields) => match fields.get("$live") {
                 Some(path) => {
-                    let path = path.as_str().unwrap_or_default().replace("$NS", &self.namespace);
+                    let path = path
+                        .as_str()
+                        .unwrap_or_default()
+                        .replace("$NS", &self.namespace);
                     let Some(seen) = self.seen.get(&path) else {
                         return self.filled_in(&fields["else"]);
                     };
@@ -172,7 +212,10 @@ impl Side {
                     json_patch::merge(&mut object, &self.filled_in(&fields["with"]));
                     object
                 }
-                None => fields.iter().map(|(name, value)| (name.clone(), self.filled_in(value))).collect(),
+                None => fields
+                    .iter()
+                    .map(|(name, value)| (name.clone(), self.filled_in(value)))
+                    .collect(),
             },
             other => other.clone(),
         }
@@ -180,7 +223,10 @@ impl Side {
 
     fn text(&self, text: &str) -> String {
         let text = text.replace("$NS", &self.namespace);
-        let Some((what, path)) = text.split_once(' ').filter(|(what, _)| what.starts_with('$')) else {
+        let Some((what, path)) = text
+            .split_once(' ')
+            .filter(|(what, _)| what.starts_with('$'))
+        else {
             return text;
         };
         let seen = self.seen.get(path);

@@ -1,10 +1,13 @@
-//! Random writes of builtin kinds. What Go's defaulting functions do to the fields that are used here is written down
-//! beside them.
+//! Random writes of builtin kinds.
 
 use serde_json::{Value, json};
 use todo_operator_sim::apiserver::schema::Resource;
 
 use crate::custom::check;
+use crate::defaults::{
+    autoscaler, cron_job, default, deployment, disruption_budget, drop_empty, network_policy,
+    service,
+};
 use crate::model::{Kind, latest_time, write};
 use crate::random::{Random, Shape, object};
 use crate::server::{Call, Server, Write};
@@ -45,7 +48,10 @@ pub async fn compare(server: &Server) {
         }
     }
     // Validation of builtin kinds is not compared: most writes have to pass it.
-    assert!(refused * 5 < accepted, "{refused} of {accepted} writes are invalid");
+    assert!(
+        refused * 5 < accepted,
+        "{refused} of {accepted} writes are invalid"
+    );
 }
 
 async fn one_object(
@@ -77,7 +83,7 @@ async fn one_object(
             drop_empty(object);
             (sample.defaults)(object);
         };
-        let prepare = |live: Option<&Value>, new: &mut Value| {
+        let prepare = |new: &mut Value| {
             let Ok(answer) = &answer else { return };
             for path in sample.chosen {
                 let (parent, field) = path.rsplit_once('/').unwrap();
@@ -91,7 +97,6 @@ async fn one_object(
             if let Some(generation) = answer["metadata"].get("generation") {
                 new["metadata"]["generation"] = generation.clone();
             }
-            let _ = live;
         };
         let kind = Kind {
             resource,
@@ -122,7 +127,10 @@ fn random_write(
     live: Option<&Value>,
 ) -> Write {
     let manager = *random.pick(&MANAGERS);
-    let status = sample.status.as_ref().filter(|_| live.is_some() && random.once_in(5));
+    let status = sample
+        .status
+        .as_ref()
+        .filter(|_| live.is_some() && random.once_in(5));
     let mut body = json!({
         "apiVersion": resource.api_version(),
         "kind": resource.kind,
@@ -134,7 +142,11 @@ fn random_write(
     if let Some(status) = status {
         body["status"] = status.make(random);
     }
-    let how = if live.is_none() { random.below(4) } else { random.below(5) };
+    let how = if live.is_none() {
+        random.below(4)
+    } else {
+        random.below(5)
+    };
     let call = match (how, live) {
         (3, None) => {
             body["metadata"]["name"] = name.into();
@@ -150,17 +162,26 @@ fn random_write(
             let body = body.as_object_mut().unwrap();
             body.remove("apiVersion");
             body.remove("kind");
-            Call::Merge { patch: Value::Object(body.clone()) }
+            Call::Merge {
+                patch: Value::Object(body.clone()),
+            }
         }
         _ => {
             if random.once_in(12) {
                 body["unknown"] = json!(1);
             }
             body["metadata"]["name"] = name.into();
-            Call::Apply { force: random.once_in(2), object: body }
+            Call::Apply {
+                force: random.once_in(2),
+                object: body,
+            }
         }
     };
-    Write { manager, status: status.is_some(), call }
+    Write {
+        manager,
+        status: status.is_some(),
+        call,
+    }
 }
 
 /// Adds what an object lacks.
@@ -176,180 +197,40 @@ fn merge(object: &mut Value, base: &Value) {
     }
 }
 
-/// Drops nulls and what `omitempty` leaves out. Empty structs that the samples have stay.
-fn drop_empty(value: &mut Value) {
-    const STRUCTS: [&str; 6] = [
-        "securityContext", "resources", "emptyDir", "podSelector", "namespaceSelector", "metadata",
-    ];
-    match value {
-        Value::Object(fields) => fields.retain(|name, value| {
-            if name == "managedFields" {
-                return true;
-            }
-            drop_empty(value);
-            let empty = match value {
-                Value::Null => true,
-                Value::Array(items) => items.is_empty(),
-                Value::Object(fields) => fields.is_empty() && !STRUCTS.contains(&name.as_str()),
-                _ => false,
-            };
-            !empty
-        }),
-        Value::Array(items) => items.iter_mut().for_each(drop_empty),
-        _ => {}
-    }
-}
-
-/// Sets a field that is absent.
-fn default(object: &mut Value, name: &str, value: Value) {
-    let object = object.as_object_mut().unwrap();
-    object.entry(name.to_owned()).or_insert(value);
-}
-
-fn each(list: Option<&mut Value>, of: impl FnMut(&mut Value)) {
-    list.and_then(Value::as_array_mut).into_iter().flatten().for_each(of);
-}
-
-fn pod_defaults(template: &mut Value) {
-    default(template, "metadata", json!({}));
-    default(template, "spec", json!({}));
-    let spec = &mut template["spec"];
-    default(spec, "restartPolicy", json!("Always"));
-    default(spec, "terminationGracePeriodSeconds", json!(30));
-    default(spec, "dnsPolicy", json!("ClusterFirst"));
-    default(spec, "securityContext", json!({}));
-    default(spec, "schedulerName", json!("default-scheduler"));
-    default(spec, "containers", Value::Null);
-    for list in ["containers", "initContainers"] {
-        each(spec.get_mut(list), |container| {
-            default(container, "terminationMessagePath", json!("/dev/termination-log"));
-            default(container, "terminationMessagePolicy", json!("File"));
-            default(container, "resources", json!({}));
-            let image = container["image"].as_str().unwrap_or("");
-            let policy = if image.is_empty() || image.contains(':') && !image.ends_with(":latest") {
-                "IfNotPresent"
-            } else {
-                "Always"
-            };
-            default(container, "imagePullPolicy", json!(policy));
-            each(container.get_mut("ports"), |port| default(port, "protocol", json!("TCP")));
-            each(container.get_mut("env"), |env| {
-                if let Some(field) = env.pointer_mut("/valueFrom/fieldRef") {
-                    default(field, "apiVersion", json!("v1"));
-                }
-            });
-        });
-    }
-    each(spec.get_mut("volumes"), |volume| {
-        if let Some(map) = volume.get_mut("configMap") {
-            default(map, "defaultMode", json!(420));
-        } else {
-            default(volume, "emptyDir", json!({}));
-        }
-    });
-}
-
-fn deployment(object: &mut Value) {
-    default(object, "status", json!({}));
-    default(object, "spec", json!({}));
-    let spec = &mut object["spec"];
-    default(spec, "replicas", json!(1));
-    default(spec, "revisionHistoryLimit", json!(10));
-    default(spec, "progressDeadlineSeconds", json!(600));
-    default(spec, "selector", Value::Null);
-    default(spec, "strategy", json!({}));
-    let strategy = &mut spec["strategy"];
-    default(strategy, "type", json!("RollingUpdate"));
-    if strategy["type"] == "RollingUpdate" {
-        default(strategy, "rollingUpdate", json!({}));
-        default(&mut strategy["rollingUpdate"], "maxUnavailable", json!("25%"));
-        default(&mut strategy["rollingUpdate"], "maxSurge", json!("25%"));
-    }
-    default(spec, "template", json!({}));
-    pod_defaults(&mut spec["template"]);
-}
-
-fn cron_job(object: &mut Value) {
-    default(object, "status", json!({}));
-    default(object, "spec", json!({}));
-    let spec = &mut object["spec"];
-    default(spec, "concurrencyPolicy", json!("Allow"));
-    default(spec, "suspend", json!(false));
-    default(spec, "successfulJobsHistoryLimit", json!(3));
-    default(spec, "failedJobsHistoryLimit", json!(1));
-    default(spec, "jobTemplate", json!({}));
-    let job = &mut spec["jobTemplate"];
-    default(job, "metadata", json!({}));
-    default(job, "spec", json!({}));
-    default(&mut job["spec"], "template", json!({}));
-    pod_defaults(&mut job["spec"]["template"]);
-}
-
-fn service(object: &mut Value) {
-    default(object, "status", json!({}));
-    default(&mut object["status"], "loadBalancer", json!({}));
-    default(object, "spec", json!({}));
-    let spec = &mut object["spec"];
-    default(spec, "sessionAffinity", json!("None"));
-    default(spec, "type", json!("ClusterIP"));
-    default(spec, "internalTrafficPolicy", json!("Cluster"));
-    if spec["sessionAffinity"] == "ClientIP" {
-        default(spec, "sessionAffinityConfig", json!({"clientIP": {"timeoutSeconds": 10800}}));
-    } else {
-        spec.as_object_mut().unwrap().remove("sessionAffinityConfig");
-    }
-    each(spec.get_mut("ports"), |port| {
-        default(port, "protocol", json!("TCP"));
-        let number = port["port"].clone();
-        default(port, "targetPort", number);
-    });
-}
-
-fn network_policy(object: &mut Value) {
-    default(object, "spec", json!({}));
-    let spec = &mut object["spec"];
-    default(spec, "podSelector", json!({}));
-    let mut types = vec!["Ingress"];
-    if spec.get("egress").is_some() {
-        types.push("Egress");
-    }
-    default(spec, "policyTypes", json!(types));
-    for list in ["ingress", "egress"] {
-        each(spec.get_mut(list), |rule| {
-            each(rule.get_mut("ports"), |port| default(port, "protocol", json!("TCP")));
-        });
-    }
-}
-
-fn disruption_budget(object: &mut Value) {
-    default(object, "spec", json!({}));
-    default(object, "status", json!({}));
-    for name in ["currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"] {
-        default(&mut object["status"], name, json!(0));
-    }
-}
-
-fn autoscaler(object: &mut Value) {
-    default(object, "status", json!({}));
-    default(&mut object["status"], "desiredReplicas", json!(0));
-    default(&mut object["status"], "currentMetrics", Value::Null);
-    default(object, "spec", json!({}));
-    let spec = &mut object["spec"];
-    default(spec, "minReplicas", json!(1));
-    default(spec, "metrics", json!([{"type": "Resource", "resource": {
-        "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]));
-}
-
 fn metadata() -> Shape {
     use Shape::OneOf;
     object([
-        ("labels", 4, OneOf(&[r#"{"one": "1"}"#, r#"{"one": "2", "two": "2"}"#, "{}", r#"{"two": "2"}"#])),
-        ("annotations", 3, OneOf(&[r#"{"a.test/x": "1"}"#, r#"{"a.test/x": "2", "a.test/y": "<&>"}"#])),
-        ("finalizers", 1, OneOf(&[r#"["a.test/one"]"#, r#"["a.test/two", "a.test/one"]"#])),
-        ("ownerReferences", 1, OneOf(&[
-            r#"[{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "u1"}]"#,
-            r#"[{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "u1", "controller": true}]"#,
-        ])),
+        (
+            "labels",
+            4,
+            OneOf(&[
+                r#"{"one": "1"}"#,
+                r#"{"one": "2", "two": "2"}"#,
+                "{}",
+                r#"{"two": "2"}"#,
+            ]),
+        ),
+        (
+            "annotations",
+            3,
+            OneOf(&[
+                r#"{"a.test/x": "1"}"#,
+                r#"{"a.test/x": "2", "a.test/y": "<&>"}"#,
+            ]),
+        ),
+        (
+            "finalizers",
+            1,
+            OneOf(&[r#"["a.test/one"]"#, r#"["a.test/two", "a.test/one"]"#]),
+        ),
+        (
+            "ownerReferences",
+            1,
+            OneOf(&[
+                r#"[{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "u1"}]"#,
+                r#"[{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "u1", "controller": true}]"#,
+            ]),
+        ),
     ])
 }
 
@@ -361,45 +242,119 @@ fn containers() -> Shape {
             ("image", 9, OneOf(&[r#""i:1""#, r#""i""#, r#""j:latest""#])),
             ("args", 3, OneOf(&[r#"["a"]"#, r#"["a", "b"]"#, "[]"])),
             ("imagePullPolicy", 2, OneOf(&[r#""Always""#])),
-            ("env", 6, List(vec![
-                OneOf(&[r#"{"name": "A", "value": "1"}"#, r#"{"name": "A", "value": "2"}"#]),
-                OneOf(&[r#"{"name": "B", "value": "1"}"#, r#"{"name": "B"}"#]),
-                OneOf(&[r#"{"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}"#]),
-            ])),
-            ("ports", 6, List(vec![
-                OneOf(&[r#"{"containerPort": 80}"#, r#"{"containerPort": 80, "protocol": "TCP", "name": "http"}"#]),
-                OneOf(&[r#"{"containerPort": 81, "protocol": "UDP"}"#, r#"{"containerPort": 81, "name": "x"}"#]),
-            ])),
-            ("resources", 4, OneOf(&[
-                r#"{"limits": {"cpu": "1"}}"#, r#"{"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "500m"}}"#, "{}",
-            ])),
-            ("volumeMounts", 4, List(vec![
-                OneOf(&[r#"{"name": "v", "mountPath": "/v"}"#, r#"{"name": "v", "mountPath": "/v", "readOnly": true}"#]),
-                OneOf(&[r#"{"name": "v", "mountPath": "/w"}"#]),
-            ])),
-            ("securityContext", 2, OneOf(&[r#"{"runAsUser": 1}"#, r#"{"capabilities": {"drop": ["ALL"]}}"#, "{}"])),
+            (
+                "env",
+                6,
+                List(vec![
+                    OneOf(&[
+                        r#"{"name": "A", "value": "1"}"#,
+                        r#"{"name": "A", "value": "2"}"#,
+                    ]),
+                    OneOf(&[r#"{"name": "B", "value": "1"}"#, r#"{"name": "B"}"#]),
+                    OneOf(&[
+                        r#"{"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}"#,
+                    ]),
+                ]),
+            ),
+            (
+                "ports",
+                6,
+                List(vec![
+                    OneOf(&[
+                        r#"{"containerPort": 80}"#,
+                        r#"{"containerPort": 80, "protocol": "TCP", "name": "http"}"#,
+                    ]),
+                    OneOf(&[
+                        r#"{"containerPort": 81, "protocol": "UDP"}"#,
+                        r#"{"containerPort": 81, "name": "x"}"#,
+                    ]),
+                ]),
+            ),
+            (
+                "resources",
+                4,
+                OneOf(&[
+                    r#"{"limits": {"cpu": "1"}}"#,
+                    r#"{"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "500m"}}"#,
+                    "{}",
+                ]),
+            ),
+            (
+                "volumeMounts",
+                4,
+                List(vec![
+                    OneOf(&[
+                        r#"{"name": "v", "mountPath": "/v"}"#,
+                        r#"{"name": "v", "mountPath": "/v", "readOnly": true}"#,
+                    ]),
+                    OneOf(&[r#"{"name": "v", "mountPath": "/w"}"#]),
+                ]),
+            ),
+            (
+                "securityContext",
+                2,
+                OneOf(&[
+                    r#"{"runAsUser": 1}"#,
+                    r#"{"capabilities": {"drop": ["ALL"]}}"#,
+                    "{}",
+                ]),
+            ),
         ])
     };
     List(vec![container(&[r#""a""#]), container(&[r#""b""#])])
 }
 
 fn pod_spec() -> Shape {
-    use Shape::{List, OneOf};
+    use Shape::OneOf;
     object([
         ("containers", 9, containers()),
-        ("initContainers", 2, OneOf(&[r#"[{"name": "init", "image": "k:1"}]"#])),
-        ("volumes", 10, List(vec![
-            OneOf(&[r#"{"name": "w", "configMap": {"name": "c"}}"#, r#"{"name": "w", "emptyDir": {}}"#]),
-        ])),
-        ("nodeSelector", 2, OneOf(&[r#"{"k": "v"}"#, r#"{"k": "w", "l": "v"}"#])),
-        ("tolerations", 2, OneOf(&[r#"[{"key": "k", "operator": "Exists"}]"#])),
-        ("imagePullSecrets", 2, OneOf(&[r#"[{"name": "a"}]"#, r#"[{"name": "b"}, {"name": "a"}]"#])),
-        ("topologySpreadConstraints", 2, OneOf(&[
-            r#"[{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {"matchLabels": {"app": "x"}}}]"#,
-        ])),
-        ("hostAliases", 1, OneOf(&[r#"[{"ip": "1.2.3.4", "hostnames": ["h"]}]"#])),
+        (
+            "initContainers",
+            2,
+            OneOf(&[r#"[{"name": "init", "image": "k:1"}]"#]),
+        ),
+        (
+            "volumes",
+            10,
+            OneOf(&[
+                r#"[{"name": "v", "emptyDir": {}}]"#,
+                r#"[{"name": "v"}, {"name": "w", "configMap": {"name": "c"}}]"#,
+                r#"[{"name": "w", "emptyDir": {}}, {"name": "v", "emptyDir": {}}]"#,
+            ]),
+        ),
+        (
+            "nodeSelector",
+            2,
+            OneOf(&[r#"{"k": "v"}"#, r#"{"k": "w", "l": "v"}"#]),
+        ),
+        (
+            "tolerations",
+            2,
+            OneOf(&[r#"[{"key": "k", "operator": "Exists"}]"#]),
+        ),
+        (
+            "imagePullSecrets",
+            2,
+            OneOf(&[r#"[{"name": "a"}]"#, r#"[{"name": "b"}, {"name": "a"}]"#]),
+        ),
+        (
+            "topologySpreadConstraints",
+            2,
+            OneOf(&[
+                r#"[{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {"matchLabels": {"app": "x"}}}]"#,
+            ]),
+        ),
+        (
+            "hostAliases",
+            1,
+            OneOf(&[r#"[{"ip": "1.2.3.4", "hostnames": ["h"]}]"#]),
+        ),
         ("terminationGracePeriodSeconds", 2, OneOf(&["5", "30"])),
-        ("securityContext", 2, OneOf(&["{}", r#"{"runAsNonRoot": true}"#])),
+        (
+            "securityContext",
+            2,
+            OneOf(&["{}", r#"{"runAsNonRoot": true}"#]),
+        ),
         ("priorityClassName", 1, OneOf(&["null"])),
     ])
 }
@@ -413,11 +368,15 @@ fn samples() -> Vec<Sample> {
             kind: "ConfigMap",
             path: "/api/v1/namespaces/default/configmaps",
             fields: object([
-                ("data", 8, object([
-                    ("a", 5, OneOf(&[r#""1""#, r#""2""#])),
-                    ("b", 5, OneOf(&[r#""1""#, r#""<b>""#])),
-                    ("c.d", 5, OneOf(&[r#""1""#, r#""""#])),
-                ])),
+                (
+                    "data",
+                    8,
+                    object([
+                        ("a", 5, OneOf(&[r#""1""#, r#""2""#])),
+                        ("b", 5, OneOf(&[r#""1""#, r#""<b>""#])),
+                        ("c.d", 5, OneOf(&[r#""1""#, r#""""#])),
+                    ]),
+                ),
                 ("binaryData", 3, OneOf(&[r#"{"e": "YQ=="}"#, "{}"])),
                 ("immutable", 2, OneOf(&["false", "null"])),
             ]),
@@ -430,7 +389,11 @@ fn samples() -> Vec<Sample> {
             group: "",
             kind: "Secret",
             path: "/api/v1/namespaces/default/secrets",
-            fields: object([("data", 8, OneOf(&[r#"{"a": "YQ=="}"#, r#"{"a": "Yg==", "b": "YQ=="}"#]))]),
+            fields: object([(
+                "data",
+                8,
+                OneOf(&[r#"{"a": "YQ=="}"#, r#"{"a": "Yg==", "b": "YQ=="}"#]),
+            )]),
             base: json!({}),
             status: None,
             defaults: |object| default(object, "type", json!("Opaque")),
@@ -441,8 +404,16 @@ fn samples() -> Vec<Sample> {
             kind: "ServiceAccount",
             path: "/api/v1/namespaces/default/serviceaccounts",
             fields: object([
-                ("secrets", 5, OneOf(&[r#"[{"name": "a"}]"#, r#"[{"name": "b"}, {"name": "a"}]"#])),
-                ("imagePullSecrets", 5, OneOf(&[r#"[{"name": "a"}]"#, r#"[{"name": "b"}, {"name": "a"}]"#])),
+                (
+                    "secrets",
+                    5,
+                    OneOf(&[r#"[{"name": "a"}]"#, r#"[{"name": "b"}, {"name": "a"}]"#]),
+                ),
+                (
+                    "imagePullSecrets",
+                    5,
+                    OneOf(&[r#"[{"name": "a"}]"#, r#"[{"name": "b"}, {"name": "a"}]"#]),
+                ),
                 ("automountServiceAccountToken", 4, OneOf(&["true", "false"])),
             ]),
             base: json!({}),
@@ -454,11 +425,24 @@ fn samples() -> Vec<Sample> {
             group: "",
             kind: "ResourceQuota",
             path: "/api/v1/namespaces/default/resourcequotas",
-            fields: object([("spec", 8, object([
-                ("hard", 8, OneOf(&[r#"{"pods": "10"}"#, r#"{"pods": "10", "cpu": "4"}"#, r#"{"cpu": "5"}"#])),
-            ]))]),
+            fields: object([(
+                "spec",
+                8,
+                object([(
+                    "hard",
+                    8,
+                    OneOf(&[
+                        r#"{"pods": "10"}"#,
+                        r#"{"pods": "10", "cpu": "4"}"#,
+                        r#"{"cpu": "5"}"#,
+                    ]),
+                )]),
+            )]),
             base: json!({}),
-            status: Some(OneOf(&[r#"{"hard": {"pods": "10"}, "used": {"pods": "1"}}"#, r#"{"hard": {"pods": "9"}}"#])),
+            status: Some(OneOf(&[
+                r#"{"hard": {"pods": "10"}, "used": {"pods": "1"}}"#,
+                r#"{"hard": {"pods": "9"}}"#,
+            ])),
             defaults: |object| {
                 default(object, "spec", json!({}));
                 default(object, "status", json!({}));
@@ -469,12 +453,23 @@ fn samples() -> Vec<Sample> {
             group: "coordination.k8s.io",
             kind: "Lease",
             path: "/apis/coordination.k8s.io/v1/namespaces/default/leases",
-            fields: object([("spec", 8, object([
-                ("holderIdentity", 6, OneOf(&[r#""a""#, r#""b""#])),
-                ("leaseDurationSeconds", 5, OneOf(&["15", "30"])),
-                ("leaseTransitions", 5, OneOf(&["1", "2"])),
-                ("renewTime", 5, OneOf(&[r#""2026-01-01T00:00:00.000000Z""#, r#""2026-01-01T00:00:01.500000Z""#])),
-            ]))]),
+            fields: object([(
+                "spec",
+                8,
+                object([
+                    ("holderIdentity", 6, OneOf(&[r#""a""#, r#""b""#])),
+                    ("leaseDurationSeconds", 5, OneOf(&["15", "30"])),
+                    ("leaseTransitions", 5, OneOf(&["1", "2"])),
+                    (
+                        "renewTime",
+                        5,
+                        OneOf(&[
+                            r#""2026-01-01T00:00:00.000000Z""#,
+                            r#""2026-01-01T00:00:01.500000Z""#,
+                        ]),
+                    ),
+                ]),
+            )]),
             base: json!({}),
             status: None,
             defaults: |object| default(object, "spec", json!({})),
@@ -484,35 +479,86 @@ fn samples() -> Vec<Sample> {
             group: "",
             kind: "Service",
             path: "/api/v1/namespaces/default/services",
-            fields: object([("spec", 10, object([
-                ("ports", 10, List(vec![
-                    OneOf(&[r#"{"port": 80, "name": "http"}"#, r#"{"port": 80, "name": "http", "targetPort": 8080}"#]),
-                    OneOf(&[r#"{"port": 53, "name": "dns", "protocol": "UDP"}"#, r#"{"port": 53, "name": "dns"}"#]),
-                    OneOf(&[r#"{"port": 90, "name": "x", "appProtocol": "http"}"#, r#"{"port": 90, "name": "x"}"#]),
-                ])),
-                ("selector", 5, OneOf(&[r#"{"app": "x"}"#, r#"{"app": "y"}"#])),
-                ("sessionAffinity", 2, OneOf(&[r#""None""#, r#""ClientIP""#])),
-                ("publishNotReadyAddresses", 2, OneOf(&["true"])),
-            ]))]),
+            fields: object([(
+                "spec",
+                10,
+                object([
+                    (
+                        "ports",
+                        10,
+                        List(vec![
+                            OneOf(&[
+                                r#"{"port": 80, "name": "http"}"#,
+                                r#"{"port": 80, "name": "http", "targetPort": 8080}"#,
+                            ]),
+                            OneOf(&[
+                                r#"{"port": 53, "name": "dns", "protocol": "UDP"}"#,
+                                r#"{"port": 53, "name": "dns"}"#,
+                            ]),
+                            OneOf(&[
+                                r#"{"port": 90, "name": "x", "appProtocol": "http"}"#,
+                                r#"{"port": 90, "name": "x"}"#,
+                            ]),
+                        ]),
+                    ),
+                    (
+                        "selector",
+                        5,
+                        OneOf(&[r#"{"app": "x"}"#, r#"{"app": "y"}"#]),
+                    ),
+                    ("sessionAffinity", 2, OneOf(&[r#""None""#, r#""ClientIP""#])),
+                    ("publishNotReadyAddresses", 2, OneOf(&["true"])),
+                ]),
+            )]),
             base: json!({"spec": {}}),
-            status: Some(OneOf(&[r#"{"loadBalancer": {}}"#, r#"{"conditions": [{"type": "A", "status": "True", "reason": "R",
-                "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}"#])),
+            status: Some(OneOf(&[
+                r#"{"loadBalancer": {}}"#,
+                r#"{"conditions": [{"type": "A", "status": "True", "reason": "R",
+                "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}"#,
+            ])),
             defaults: service,
-            chosen: &["/spec/clusterIP", "/spec/clusterIPs", "/spec/ipFamilies", "/spec/ipFamilyPolicy"],
+            chosen: &[
+                "/spec/clusterIP",
+                "/spec/clusterIPs",
+                "/spec/ipFamilies",
+                "/spec/ipFamilyPolicy",
+            ],
         },
         Sample {
             group: "networking.k8s.io",
             kind: "NetworkPolicy",
             path: "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies",
-            fields: object([("spec", 10, object([
-                ("podSelector", 6, OneOf(&["{}", r#"{"matchLabels": {"app": "x"}}"#])),
-                ("policyTypes", 4, OneOf(&[r#"["Ingress"]"#, r#"["Ingress", "Egress"]"#])),
-                ("ingress", 5, OneOf(&[
-                    r#"[{"from": [{"podSelector": {}}], "ports": [{"port": 80}]}]"#,
-                    r#"[{"ports": [{"port": "http", "protocol": "TCP"}]}]"#,
-                ])),
-                ("egress", 4, OneOf(&[r#"[{"to": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]}]"#])),
-            ]))]),
+            fields: object([(
+                "spec",
+                10,
+                object([
+                    (
+                        "podSelector",
+                        6,
+                        OneOf(&["{}", r#"{"matchLabels": {"app": "x"}}"#]),
+                    ),
+                    (
+                        "policyTypes",
+                        4,
+                        OneOf(&[r#"["Ingress"]"#, r#"["Ingress", "Egress"]"#]),
+                    ),
+                    (
+                        "ingress",
+                        5,
+                        OneOf(&[
+                            r#"[{"from": [{"podSelector": {}}], "ports": [{"port": 80}]}]"#,
+                            r#"[{"ports": [{"port": "http", "protocol": "TCP"}]}]"#,
+                        ]),
+                    ),
+                    (
+                        "egress",
+                        4,
+                        OneOf(&[
+                            r#"[{"to": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]}]"#,
+                        ]),
+                    ),
+                ]),
+            )]),
             base: json!({"spec": {}}),
             status: None,
             defaults: network_policy,
@@ -522,11 +568,26 @@ fn samples() -> Vec<Sample> {
             group: "policy",
             kind: "PodDisruptionBudget",
             path: "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
-            fields: object([("spec", 10, object([
-                ("minAvailable", 5, OneOf(&["1", r#""50%""#])),
-                ("selector", 7, OneOf(&[r#"{"matchLabels": {"app": "x"}}"#, r#"{"matchLabels": {"app": "y", "b": "c"}}"#])),
-                ("unhealthyPodEvictionPolicy", 3, OneOf(&[r#""AlwaysAllow""#])),
-            ]))]),
+            fields: object([(
+                "spec",
+                10,
+                object([
+                    ("minAvailable", 5, OneOf(&["1", r#""50%""#])),
+                    (
+                        "selector",
+                        7,
+                        OneOf(&[
+                            r#"{"matchLabels": {"app": "x"}}"#,
+                            r#"{"matchLabels": {"app": "y", "b": "c"}}"#,
+                        ]),
+                    ),
+                    (
+                        "unhealthyPodEvictionPolicy",
+                        3,
+                        OneOf(&[r#""AlwaysAllow""#]),
+                    ),
+                ]),
+            )]),
             base: json!({}),
             status: Some(OneOf(&[
                 r#"{"currentHealthy": 1, "desiredHealthy": 1, "disruptionsAllowed": 1, "expectedPods": 1}"#,
@@ -539,13 +600,21 @@ fn samples() -> Vec<Sample> {
             group: "autoscaling",
             kind: "HorizontalPodAutoscaler",
             path: "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
-            fields: object([("spec", 10, object([
-                ("minReplicas", 5, OneOf(&["1", "2"])),
-                ("maxReplicas", 8, OneOf(&["3", "4"])),
-                ("metrics", 4, OneOf(&[
-                    r#"[{"type": "Resource", "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 50}}}]"#,
-                ])),
-            ]))]),
+            fields: object([(
+                "spec",
+                10,
+                object([
+                    ("minReplicas", 5, OneOf(&["1", "2"])),
+                    ("maxReplicas", 8, OneOf(&["3", "4"])),
+                    (
+                        "metrics",
+                        4,
+                        OneOf(&[
+                            r#"[{"type": "Resource", "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 50}}}]"#,
+                        ]),
+                    ),
+                ]),
+            )]),
             base: json!({"spec": {"maxReplicas": 5, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}}}),
             status: Some(OneOf(&[
                 r#"{"currentReplicas": 1, "desiredReplicas": 1, "currentMetrics": null}"#,
@@ -558,22 +627,44 @@ fn samples() -> Vec<Sample> {
             group: "apps",
             kind: "Deployment",
             path: "/apis/apps/v1/namespaces/default/deployments",
-            fields: object([("spec", 10, object([
-                ("replicas", 4, OneOf(&["1", "2", "0"])),
-                ("minReadySeconds", 3, OneOf(&["1", "2"])),
-                ("paused", 2, OneOf(&["true"])),
-                ("strategy", 3, OneOf(&[
-                    "{}", r#"{"type": "RollingUpdate"}"#, r#"{"rollingUpdate": {"maxSurge": 1}}"#,
-                    r#"{"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}}"#,
-                ])),
-                ("template", 10, object([
-                    ("metadata", 10, object([
-                        ("labels", 10, OneOf(&[r#"{"app": "x"}"#, r#"{"app": "x", "more": "y"}"#])),
-                        ("annotations", 3, OneOf(&[r#"{"a": "b"}"#, r#"{"a": "c"}"#])),
-                    ])),
-                    ("spec", 10, pod_spec()),
-                ])),
-            ]))]),
+            fields: object([(
+                "spec",
+                10,
+                object([
+                    ("replicas", 4, OneOf(&["1", "2", "0"])),
+                    ("minReadySeconds", 3, OneOf(&["1", "2"])),
+                    ("paused", 2, OneOf(&["true"])),
+                    (
+                        "strategy",
+                        3,
+                        OneOf(&[
+                            "{}",
+                            r#"{"type": "RollingUpdate"}"#,
+                            r#"{"rollingUpdate": {"maxSurge": 1}}"#,
+                            r#"{"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}}"#,
+                        ]),
+                    ),
+                    (
+                        "template",
+                        10,
+                        object([
+                            (
+                                "metadata",
+                                10,
+                                object([
+                                    (
+                                        "labels",
+                                        10,
+                                        OneOf(&[r#"{"app": "x"}"#, r#"{"app": "x", "more": "y"}"#]),
+                                    ),
+                                    ("annotations", 3, OneOf(&[r#"{"a": "b"}"#, r#"{"a": "c"}"#])),
+                                ]),
+                            ),
+                            ("spec", 10, pod_spec()),
+                        ]),
+                    ),
+                ]),
+            )]),
             base: json!({"spec": {
                 "selector": {"matchLabels": {"app": "x"}},
                 "template": {"spec": {"containers": [{"name": "a", "image": "i:1"}]}},
@@ -591,14 +682,29 @@ fn samples() -> Vec<Sample> {
             group: "batch",
             kind: "CronJob",
             path: "/apis/batch/v1/namespaces/default/cronjobs",
-            fields: object([("spec", 10, object([
-                ("schedule", 8, OneOf(&[r#""@daily""#, r#""@hourly""#])),
-                ("suspend", 3, OneOf(&["true", "false"])),
-                ("jobTemplate", 10, object([("spec", 10, object([("template", 10, object([("spec", 10, pod_spec())]))]))])),
-            ]))]),
+            fields: object([(
+                "spec",
+                10,
+                object([
+                    ("schedule", 8, OneOf(&[r#""@daily""#, r#""@hourly""#])),
+                    ("suspend", 3, OneOf(&["true", "false"])),
+                    (
+                        "jobTemplate",
+                        10,
+                        object([(
+                            "spec",
+                            10,
+                            object([("template", 10, object([("spec", 10, pod_spec())]))]),
+                        )]),
+                    ),
+                ]),
+            )]),
             base: json!({"spec": {"schedule": "@weekly", "jobTemplate": {"spec": {"template": {"spec": {
                 "restartPolicy": "Never", "containers": [{"name": "a", "image": "i:1"}]}}}}}}),
-            status: Some(OneOf(&[r#"{"lastScheduleTime": "2026-01-01T00:00:00Z"}"#, "{}"])),
+            status: Some(OneOf(&[
+                r#"{"lastScheduleTime": "2026-01-01T00:00:00Z"}"#,
+                "{}",
+            ])),
             defaults: cron_job,
             chosen: &[],
         },

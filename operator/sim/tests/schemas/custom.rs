@@ -15,7 +15,7 @@ const OBJECTS: u64 = 30;
 const WRITES: usize = 25;
 
 /// A definition with every kind of list and map, and every way of defaulting.
-fn definition() -> Value {
+pub fn definition() -> Value {
     let text = json!({"type": "string"});
     let pair = json!({"type": "object", "properties": {
         "x": {"type": "integer"}, "y": {"type": "string", "default": "why"}}});
@@ -128,23 +128,39 @@ fn metadata() -> Shape {
 fn spec(rare: usize) -> Shape {
     use Shape::{List, OneOf};
     let text = || OneOf(&[r#""p""#, r#""q""#, r#""""#]);
-    let pair = || object([("x", 6, OneOf(&["1", "2"])), ("y", 4, OneOf(&[r#""z""#, "null"]))]);
+    let pair = || {
+        object([
+            ("x", 6, OneOf(&["1", "2"])),
+            ("y", 4, OneOf(&[r#""z""#, "null"])),
+        ])
+    };
     let port = |port: &'static [&'static str]| {
         object([
             ("port", 10, OneOf(port)),
             ("protocol", 5, OneOf(&[r#""TCP""#, r#""UDP""#])),
             ("name", 4, OneOf(&[r#""n""#, r#""m""#])),
-            ("pair", 4, object([("x", 6, OneOf(&["1", "2"])), ("y", 4, OneOf(&[r#""z""#]))])),
+            (
+                "pair",
+                4,
+                object([("x", 6, OneOf(&["1", "2"])), ("y", 4, OneOf(&[r#""z""#]))]),
+            ),
         ])
     };
     let inner = |id: &'static [&'static str]| {
-        object([("id", 10, OneOf(id)), ("value", 5, OneOf(&[r#""i""#, r#""j""#]))])
+        object([
+            ("id", 10, OneOf(id)),
+            ("value", 5, OneOf(&[r#""i""#, r#""j""#])),
+        ])
     };
     let named = |name: &'static [&'static str]| {
         object([
             ("name", 10, OneOf(name)),
             ("value", 5, OneOf(&[r#""v""#, r#""w""#])),
-            ("inner", 5, List(vec![inner(&["1"]), inner(&["2"]), inner(&["3"])])),
+            (
+                "inner",
+                5,
+                List(vec![inner(&["1"]), inner(&["2"]), inner(&["3"])]),
+            ),
         ])
     };
     object([
@@ -155,50 +171,135 @@ fn spec(rare: usize) -> Shape {
         ("ratio", 3, OneOf(&["0.5", "1", "1.5"])),
         ("flag", 3, OneOf(&["true", "false"])),
         ("port", 3, OneOf(&["80", r#""http""#])),
-        ("set", 4, List(vec![OneOf(&[r#""a""#]), OneOf(&[r#""b""#]), OneOf(&[r#""c""#])])),
-        ("numbers", 3, List(vec![OneOf(&["1"]), OneOf(&["2"]), OneOf(&["10"])])),
+        (
+            "set",
+            4,
+            List(vec![
+                OneOf(&[r#""a""#]),
+                OneOf(&[r#""b""#]),
+                OneOf(&[r#""c""#]),
+            ]),
+        ),
+        (
+            "numbers",
+            3,
+            List(vec![OneOf(&["1"]), OneOf(&["2"]), OneOf(&["10"])]),
+        ),
         ("atomic", 3, List(vec![pair(), pair()])),
         ("plain", 3, List(vec![pair(), pair()])),
-        ("ports", 5, List(vec![port(&["80"]), port(&["81"]), port(&["9"])])),
-        ("named", 5, List(vec![named(&[r#""a""#]), named(&[r#""b""#]), named(&[r#""c&d""#])])),
-        ("labels", 4, object([("k", 5, text()), ("l", 5, text()), ("m.n/o", 5, text())])),
+        (
+            "ports",
+            5,
+            List(vec![port(&["80"]), port(&["81"]), port(&["9"])]),
+        ),
+        (
+            "named",
+            5,
+            List(vec![
+                named(&[r#""a""#]),
+                named(&[r#""b""#]),
+                named(&[r#""c&d""#]),
+            ]),
+        ),
+        (
+            "labels",
+            4,
+            object([("k", 5, text()), ("l", 5, text()), ("m.n/o", 5, text())]),
+        ),
         ("pairs", 4, object([("k", 5, pair()), ("l", 5, pair())])),
         ("atomicMap", 3, object([("k", 5, text()), ("l", 5, text())])),
         ("atomicPair", 3, pair()),
-        ("any", 4, OneOf(&[
-            "1", r#""s""#, "{}", "[]", r#"{"a": 1}"#, r#"{"a": {"b": [1]}, "c": true}"#, r#"{"a": {"d": null}}"#,
-            r#"[{"a": 1}]"#,
-        ])),
-        ("partly", 4, object([
-            ("known", 5, text()),
-            ("unknown", 5, OneOf(&["1", r#"{"a": 1}"#, r#"{"b": []}"#])),
-            ("deep", 5, object([("known", 5, text())])),
-        ])),
-        ("embedded", 2, OneOf(&[
-            r#"{"apiVersion": "v1", "kind": "ConfigMap"}"#,
-            r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "e", "labels": {"a": "b"}}, "data": {"k": "v"}}"#,
-            r#"{"apiVersion": "v1", "kind": "Secret", "metadata": {"labels": {"c": "d"}}, "x": [1, 2]}"#,
-        ])),
+        (
+            "any",
+            4,
+            OneOf(&[
+                "1",
+                r#""s""#,
+                "{}",
+                "[]",
+                r#"{"a": 1}"#,
+                r#"{"a": {"b": [1]}, "c": true}"#,
+                r#"{"a": {"d": null}}"#,
+                r#"[{"a": 1}]"#,
+            ]),
+        ),
+        (
+            "partly",
+            4,
+            object([
+                ("known", 5, text()),
+                ("unknown", 5, OneOf(&["1", r#"{"a": 1}"#, r#"{"b": []}"#])),
+                ("deep", 5, object([("known", 5, text())])),
+            ]),
+        ),
+        (
+            "embedded",
+            2,
+            OneOf(&[
+                r#"{"apiVersion": "v1", "kind": "ConfigMap"}"#,
+                r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "e", "labels": {"a": "b"}}, "data": {"k": "v"}}"#,
+                r#"{"apiVersion": "v1", "kind": "Secret", "metadata": {"labels": {"c": "d"}}, "x": [1, 2]}"#,
+            ]),
+        ),
         ("defaulted", 3, object([("x", 5, OneOf(&["1", "2"]))])),
         ("empty", 2, OneOf(&["{}"])),
         // What the schema does not allow.
         ("unknown", rare, OneOf(&["1", r#"{"a": 1}"#])),
-        ("replicas", rare, OneOf(&["11", "-1", r#""three""#, "1.5", "true"])),
+        (
+            "replicas",
+            rare,
+            OneOf(&["11", "-1", r#""three""#, "1.5", "true"]),
+        ),
         ("mode", rare, OneOf(&[r#""c""#, "null", "7"])),
-        ("text", rare, OneOf(&[r#""a""#, r#""abcdef""#, r#""ABC""#, "5", "null"])),
+        (
+            "text",
+            rare,
+            OneOf(&[r#""a""#, r#""abcdef""#, r#""ABC""#, "5", "null"]),
+        ),
         ("ratio", rare, OneOf(&["0.25", "[]"])),
         ("flag", rare, OneOf(&["1", r#""true""#])),
         ("port", rare, OneOf(&["true", "1.5", "{}"])),
-        ("set", rare, OneOf(&[r#"["a", "a"]"#, r#"["1", "2", "3", "4", "5"]"#, "{}", "[null]", "[[]]"])),
-        ("ports", rare, OneOf(&[
-            r#"[{"port": 1}, {"port": 1, "protocol": "TCP"}]"#, r#"[{"name": "x"}]"#, "[null]", "[1]", "null",
-            r#"[{"port": "80"}]"#,
-        ])),
-        ("named", rare, OneOf(&[r#"[{"value": "v"}]"#, r#"[{"name": "a", "more": 1}]"#])),
-        ("labels", rare, OneOf(&[r#"{"k": 1}"#, r#"{"k": null}"#, "[]", "null"])),
-        ("embedded", rare, OneOf(&[
-            r#"{"apiVersion": "v1"}"#, r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"more": 1}}"#,
-        ])),
+        (
+            "set",
+            rare,
+            OneOf(&[
+                r#"["a", "a"]"#,
+                r#"["1", "2", "3", "4", "5"]"#,
+                "{}",
+                "[null]",
+                "[[]]",
+            ]),
+        ),
+        (
+            "ports",
+            rare,
+            OneOf(&[
+                r#"[{"port": 1}, {"port": 1, "protocol": "TCP"}]"#,
+                r#"[{"name": "x"}]"#,
+                "[null]",
+                "[1]",
+                "null",
+                r#"[{"port": "80"}]"#,
+            ]),
+        ),
+        (
+            "named",
+            rare,
+            OneOf(&[r#"[{"value": "v"}]"#, r#"[{"name": "a", "more": 1}]"#]),
+        ),
+        (
+            "labels",
+            rare,
+            OneOf(&[r#"{"k": 1}"#, r#"{"k": null}"#, "[]", "null"]),
+        ),
+        (
+            "embedded",
+            rare,
+            OneOf(&[
+                r#"{"apiVersion": "v1"}"#,
+                r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"more": 1}}"#,
+            ]),
+        ),
     ])
 }
 
@@ -217,7 +318,10 @@ fn status() -> Shape {
         (
             "conditions",
             6,
-            List(vec![condition(&[r#""Ready""#]), condition(&[r#""Synced""#])]),
+            List(vec![
+                condition(&[r#""Ready""#]),
+                condition(&[r#""Synced""#]),
+            ]),
         ),
     ])
 }
@@ -254,7 +358,7 @@ pub enum Answered {
 /// Writes of one object, on the real server and by the simulation's rules.
 pub struct Run<'a> {
     server: &'a Server,
-    resource: &'a Resource,
+    pub resource: &'a Resource,
     path: &'a str,
     seed: u64,
     history: Vec<Write>,
@@ -294,7 +398,7 @@ impl<'a> Run<'a> {
                 resource.schema.default(object);
             },
             normalize: &|object| resource.schema.default(object),
-            prepare: &|_, _| {},
+            prepare: &|_| {},
         };
         let expected = write(&kind, self.live.as_ref(), &next, &time);
         self.history.push(next);
@@ -319,7 +423,14 @@ impl<'a> Run<'a> {
             stored["metadata"]["resourceVersion"] = new["metadata"]["resourceVersion"].clone();
             let same = stored == new;
             let kept = live["metadata"]["resourceVersion"] == version;
-            assert_eq!(kept, same, "{} seed {}: {:?}", resource.kind, self.seed, self.history.last());
+            assert_eq!(
+                kept,
+                same,
+                "{} seed {}: {:?}",
+                resource.kind,
+                self.seed,
+                self.history.last()
+            );
         }
         new["metadata"]["resourceVersion"] = version;
         self.stored = Some(new);
@@ -331,9 +442,15 @@ impl<'a> Run<'a> {
 /// Waits until the server serves a resource.
 pub async fn until_served(server: &Server, path: &str) {
     for _ in 0..200 {
-        if server.get(&format!("{path}/nothing")).await.is_err_and(|failure| {
-            failure.code == 404 && failure.reason == "NotFound" && failure.message.contains("nothing")
-        }) {
+        if server
+            .get(&format!("{path}/nothing"))
+            .await
+            .is_err_and(|failure| {
+                failure.code == 404
+                    && failure.reason == "NotFound"
+                    && failure.message.contains("nothing")
+            })
+        {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -361,7 +478,11 @@ fn random_write(
     if on_status || random.once_in(8) {
         body["status"] = status().make(random);
     }
-    let kind = if live.is_none() { random.below(2) * 5 } else { random.below(5) };
+    let kind = if live.is_none() {
+        random.below(2) * 5
+    } else {
+        random.below(5)
+    };
     let call = match kind {
         0..=2 => {
             body["metadata"]["name"] = name.into();
@@ -423,25 +544,43 @@ pub fn check(
         object
     };
     let kind = history.last().map(|write| write.kind());
-    let at = || format!("{kind:?} seed {seed}, write {}: {:?}", history.len(), history.last().unwrap());
+    let at = || {
+        format!(
+            "{kind:?} seed {seed}, write {}: {:?}",
+            history.len(),
+            history.last().unwrap()
+        )
+    };
     match (answer, expected) {
         (Ok(object), Ok(expected)) => {
             let (l, r) = (masked(object), masked(&expected));
             if l != r {
                 let dir = std::env::temp_dir();
-                let files = [("server", &l), ("expected", &r), ("live", live.unwrap_or(&Value::Null))];
+                let files = [
+                    ("server", &l),
+                    ("expected", &r),
+                    ("live", live.unwrap_or(&Value::Null)),
+                ];
                 for (name, value) in files {
                     let text = serde_json::to_string_pretty(value).unwrap();
                     std::fs::write(dir.join(format!("{name}.json")), text).unwrap();
                 }
-                panic!("{}\nsee {}/{{live,server,expected}}.json", at(), Path::new(&dir).display());
+                panic!(
+                    "{}\nsee {}/{{live,server,expected}}.json",
+                    at(),
+                    Path::new(&dir).display()
+                );
             }
         }
         // Rules in CEL are not evaluated here.
         (Err(failure), Ok(_)) if is_rule_only(failure) => {}
         (Err(failure), Err(expected)) if has_rule(failure) => {
             let causes = &failure.causes;
-            assert!(expected.causes.iter().all(|cause| causes.contains(cause)), "{}", at());
+            assert!(
+                expected.causes.iter().all(|cause| causes.contains(cause)),
+                "{}",
+                at()
+            );
         }
         (Err(failure), Err(expected)) => {
             assert_eq!(sorted(failure.clone()), sorted(expected), "{}", at());
@@ -452,17 +591,23 @@ pub fn check(
 
 /// Whether a failure may be that of a rule.
 fn has_rule(failure: &crate::server::Failure) -> bool {
-    failure.code == 422 && failure.causes.iter().any(|cause| is_rule(cause))
+    failure.code == 422 && failure.causes.iter().any(is_rule)
 }
 
 fn is_rule_only(failure: &crate::server::Failure) -> bool {
-    failure.code == 422 && failure.causes.iter().all(|cause| is_rule(cause))
+    has_rule(failure) && failure.causes.iter().all(is_rule)
 }
 
 /// The messages of the schema's own checks all say one of these.
 fn is_rule((_, message, _): &(String, String, String)) -> bool {
     const CHECKS: [&str; 7] = [
-        " in body ", "Required value", "Duplicate value", "Unsupported value", "must validate", "Too ", "some validation rules",
+        " in body ",
+        "Required value",
+        "Duplicate value",
+        "Unsupported value",
+        "must validate",
+        "Too ",
+        "some validation rules",
     ];
     !CHECKS.iter().any(|check| message.contains(check))
 }

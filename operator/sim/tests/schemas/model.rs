@@ -17,8 +17,8 @@ pub struct Kind<'a> {
     pub decode: &'a dyn Fn(&mut Value),
     /// What is done with an object that was applied.
     pub normalize: &'a dyn Fn(&mut Value),
-    /// What the strategy changes beside resetting, for the live and the new object.
-    pub prepare: &'a dyn Fn(Option<&Value>, &mut Value),
+    /// What the strategy changes beside resetting.
+    pub prepare: &'a dyn Fn(&mut Value),
 }
 
 /// The object that a write stores. A custom resource is pruned and defaulted when it is read back, not before.
@@ -61,7 +61,7 @@ pub fn write(
     };
     dedup_owner_references(&mut new);
     prepare(resource, live, &mut new, write.status);
-    (kind.prepare)(live, &mut new);
+    (kind.prepare)(&mut new);
     if let Some(live) = live {
         keep_times(live, &mut new);
     }
@@ -111,7 +111,11 @@ fn prepare(resource: &Resource, live: Option<&Value>, new: &mut Value, status: b
         } else {
             new["spec"] = live["spec"].clone();
             if resource.kind == "Deployment" {
-                set(&mut new["metadata"], "labels", live["metadata"].get("labels"));
+                set(
+                    &mut new["metadata"],
+                    "labels",
+                    live["metadata"].get("labels"),
+                );
             }
         }
         set(new, "status", status.as_ref());

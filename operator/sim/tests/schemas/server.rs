@@ -41,7 +41,9 @@ impl Write {
     /// The kind of the object, where the write says it.
     pub fn kind(&self) -> Option<&str> {
         match &self.call {
-            Call::Create { object } | Call::Apply { object, .. } | Call::Put { object } => object["kind"].as_str(),
+            Call::Create { object } | Call::Apply { object, .. } | Call::Put { object } => {
+                object["kind"].as_str()
+            }
             Call::Merge { .. } => None,
         }
     }

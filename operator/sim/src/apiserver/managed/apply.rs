@@ -109,7 +109,14 @@ pub fn apply(
         managed = super::update_managed(resource, &resource.empty, live, managed, &options);
     }
     let live = live.unwrap_or(&resource.empty);
-    let applied = match merge(resource, live, patch, managed.clone(), options, options.force) {
+    let applied = match merge(
+        resource,
+        live,
+        patch,
+        managed.clone(),
+        options,
+        options.force,
+    ) {
         // An object that `kubectl apply` wrote on the client's side changes over without conflicts.
         Err(Stop::Conflicts(conflicts)) if options.manager == last_applied::MANAGER => {
             match last_applied::not_allowed(resource, live, conflicts) {
@@ -201,8 +208,12 @@ fn merge(
         api_version: resource.api_version(),
         time: last.as_ref().and_then(|last| last.time.clone()),
     };
+    // Who applies all that they applied before gives nothing up. `prune` would find out by itself, but slowly.
+    let given_up = last
+        .map(|last| last.set)
+        .filter(|last| !last.is_subset(&owned.set));
     managed.entries.insert(id.clone(), owned);
-    let mut merged = prune(resource, merged, &managed, last.map(|last| last.set));
+    let mut merged = prune(resource, merged, &managed, given_up);
     let comparison = managers::compare(resource, live, &merged, options.subresource);
     if !force {
         let conflicts = managers::conflicts(&managed, &comparison, &id);

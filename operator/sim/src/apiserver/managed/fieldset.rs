@@ -244,6 +244,14 @@ fn subtract<K: Ord>(left: &mut BTreeMap<K, Node>, right: &BTreeMap<K, Node>, rec
     });
 }
 
+fn is_subset<K: Ord>(left: &BTreeMap<K, Node>, right: &BTreeMap<K, Node>) -> bool {
+    left.iter().all(|(key, l)| {
+        right
+            .get(key)
+            .is_some_and(|r| (!l.member || r.member) && l.children.is_subset(&r.children))
+    })
+}
+
 fn intersect<K: Ord + Clone>(
     left: &BTreeMap<K, Node>,
     right: &BTreeMap<K, Node>,
@@ -346,6 +354,12 @@ impl FieldSet {
         subtract(&mut self.items, &other.items, true);
     }
 
+    /// Whether every member is one of another set too.
+    #[must_use]
+    pub fn is_subset(&self, other: &Self) -> bool {
+        is_subset(&self.fields, &other.fields) && is_subset(&self.items, &other.items)
+    }
+
     /// The members of both sets.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
@@ -371,8 +385,7 @@ impl FieldSet {
             let below = declared
                 .map(|field| field.ty)
                 .or_else(|| map.and_then(|map| map.element));
-            node.children =
-                std::mem::take(&mut node.children).with_declared_fields(schema, below);
+            node.children = std::mem::take(&mut node.children).with_declared_fields(schema, below);
         }
         for (item, node) in &mut self.items {
             if node.children.is_empty() {
@@ -382,8 +395,7 @@ impl FieldSet {
                 Item::Key(_) => list.map(|list| list.element),
                 Item::Value(_) | Item::Index(_) => None,
             };
-            node.children =
-                std::mem::take(&mut node.children).with_declared_fields(schema, below);
+            node.children = std::mem::take(&mut node.children).with_declared_fields(schema, below);
         }
         self
     }
@@ -542,7 +554,8 @@ fn read_node(json: &Value) -> Result<Node, InvalidFields> {
 pub struct InvalidFields;
 
 /// JSON as Go writes it: a number without a fraction as an integer, and `<`, `>` and `&` escaped.
-fn go_json(value: &Value) -> String {
+#[must_use]
+pub fn go_json(value: &Value) -> String {
     let text = match value {
         Value::Number(number) => match number.as_f64() {
             // Beyond 1e15 an f64 does not tell all integers apart, and nobody has such keys.

@@ -61,10 +61,8 @@ pub(super) fn refresh(object: &mut Value, patch: &Value) {
     else {
         return;
     };
-    if !annotations
-        .get(ANNOTATION)
-        .is_some_and(|text| text.as_str().is_some_and(|text| !text.is_empty()))
-    {
+    let before = annotations.get(ANNOTATION).and_then(Value::as_str);
+    if before.unwrap_or_default().is_empty() {
         return;
     }
     let mut patch = patch.clone();

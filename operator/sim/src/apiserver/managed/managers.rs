@@ -109,7 +109,11 @@ impl Managed {
             }
             match text("fieldsType") {
                 "FieldsV1" => {}
-                "" => return Err(format!("missing fieldsType in managed fields entry {index}")),
+                "" => {
+                    return Err(format!(
+                        "missing fieldsType in managed fields entry {index}"
+                    ));
+                }
                 other => {
                     return Err(format!(
                         "invalid fieldsType {} in managed fields entry {index}",
@@ -134,10 +138,7 @@ impl Managed {
             let owned = Owned {
                 set,
                 api_version: api_version.to_owned(),
-                time: entry
-                    .get("time")
-                    .and_then(Value::as_str)
-                    .map(str::to_owned),
+                time: entry.get("time").and_then(Value::as_str).map(str::to_owned),
             };
             managed.entries.insert(id, owned);
         }
@@ -210,15 +211,13 @@ impl Managed {
             {
                 self.entries.insert(bucket.clone(), owned);
             }
-            if id == bucket {
-                continue;
-            }
             let merged = self.entries.remove(&id);
+            count -= 1;
+            // Where the bucket itself is not the oldest, upstream merges it into itself and loses it; so do we.
             if let (Some(merged), Some(owned)) = (merged, self.entries.get_mut(&bucket)) {
                 owned.set.unite(&merged.set);
                 // The entry that is merged is the younger one.
                 owned.time = time;
-                count -= 1;
             }
         }
     }

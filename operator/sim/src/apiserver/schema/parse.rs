@@ -312,7 +312,6 @@ pub(super) fn custom_resource(crd: &Value) -> Result<Resource, SchemaError> {
         .map
         .as_mut()
         .ok_or_else(|| invalid("", "must be an object".to_owned()))?;
-    let declared_metadata = schema.and_then(|schema| schema.pointer("/properties/metadata"));
     let mut fields = std::mem::take(&mut map.fields);
     parser.add_embedded(&mut fields)?;
     map.fields = fields;
@@ -322,14 +321,15 @@ pub(super) fn custom_resource(crd: &Value) -> Result<Resource, SchemaError> {
         Some(schema) => Some(Check::parse(schema)?.into()),
         None => None,
     };
-    let _ = declared_metadata;
 
     let status = stored.pointer("/subresources/status").is_some();
-    let scale = stored.pointer("/subresources/scale").map(|scale| ScalePaths {
-        spec_replicas: text(scale, "/specReplicasPath").unwrap_or_default(),
-        status_replicas: text(scale, "/statusReplicasPath").unwrap_or_default(),
-        label_selector: text(scale, "/labelSelectorPath"),
-    });
+    let scale = stored
+        .pointer("/subresources/scale")
+        .map(|scale| ScalePaths {
+            spec_replicas: text(scale, "/specReplicasPath").unwrap_or_default(),
+            status_replicas: text(scale, "/statusReplicasPath").unwrap_or_default(),
+            label_selector: text(scale, "/labelSelectorPath"),
+        });
     let api_version = format!("{group}/{version}");
     Ok(Resource {
         list_kind: text(spec, "/names/listKind").unwrap_or_else(|| format!("{kind}List")),

@@ -141,7 +141,10 @@ impl Schema {
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields {
-                    let declared = ty.map.as_ref().and_then(|map| map.fields.get(name.as_str()));
+                    let declared = ty
+                        .map
+                        .as_ref()
+                        .and_then(|map| map.fields.get(name.as_str()));
                     let declared = declared.filter(|field| !field.injected);
                     if ty.embedded && META_FIELDS.contains(&name.as_str()) {
                         continue;
@@ -219,7 +222,10 @@ impl Schema {
                     self.coerce_metadata(id, fields, path, unknown);
                 }
                 for (name, value) in fields {
-                    let declared = ty.map.as_ref().and_then(|map| map.fields.get(name.as_str()));
+                    let declared = ty
+                        .map
+                        .as_ref()
+                        .and_then(|map| map.fields.get(name.as_str()));
                     let below = match (declared.filter(|f| !f.injected), ty.additional) {
                         (Some(field), _) => field.ty,
                         (None, Additional::Type(additional)) => additional,
@@ -265,7 +271,12 @@ impl Schema {
             return;
         };
         for name in ["labels", "annotations"] {
-            for (_, value) in fields.get_mut(name).and_then(Value::as_object_mut).into_iter().flatten() {
+            for (_, value) in fields
+                .get_mut(name)
+                .and_then(Value::as_object_mut)
+                .into_iter()
+                .flatten()
+            {
                 if value.is_null() {
                     *value = Value::from("");
                 }

@@ -346,7 +346,12 @@ fn duplicate_keys(items: &[Value], keys: &[Box<str>], path: &str, problems: &mut
         .collect();
     for index in repeated(&names) {
         let field = format!("{path}[{index}]");
-        problems.push(Problem::new(&field, Reason::Duplicate, names.get(index), ""));
+        problems.push(Problem::new(
+            &field,
+            Reason::Duplicate,
+            names.get(index),
+            "",
+        ));
     }
 }
 

@@ -198,7 +198,9 @@ impl Check {
         let additional = match schema.get("additionalProperties") {
             None | Some(Value::Bool(true)) => AdditionalChecks::Any,
             Some(Value::Bool(false)) => AdditionalChecks::Forbidden,
-            Some(_) => one("additionalProperties")?.map_or(AdditionalChecks::Any, AdditionalChecks::Check),
+            Some(_) => {
+                one("additionalProperties")?.map_or(AdditionalChecks::Any, AdditionalChecks::Check)
+            }
         };
         Ok(Self {
             nullable: flag("nullable"),
@@ -413,9 +415,8 @@ impl Check {
 
     fn check_string(&self, text: &str, path: &str) -> Checked {
         let length = text.chars().count();
-        let invalid = |message: String| {
-            Checked::error(about(path, Reason::Invalid, json!(text), message))
-        };
+        let invalid =
+            |message: String| Checked::error(about(path, Reason::Invalid, json!(text), message));
         if let Some(max) = self.max_length.filter(|max| length > *max) {
             let bytes = if max == 1 { "byte" } else { "bytes" };
             return Checked::error(Found {
@@ -591,7 +592,8 @@ impl Check {
                 continue;
             };
             // The kind of an object is never taken as it was.
-            let old = old.filter(|_| !(path.is_empty() && matches!(&**name, "kind" | "apiVersion")));
+            let old =
+                old.filter(|_| !(path.is_empty() && matches!(&**name, "kind" | "apiVersion")));
             let old = old.and_then(|old| old.get(&**name));
             let path = if path.is_empty() {
                 name.to_string()
@@ -651,8 +653,10 @@ impl Check {
         let keys = self.keys.as_ref()?;
         let old = old?.as_array()?;
         let same = |old: &&Value| {
-            keys.iter()
-                .all(|key| item.get(&**key).is_some_and(|value| old.get(&**key) == Some(value)))
+            keys.iter().all(|key| {
+                item.get(&**key)
+                    .is_some_and(|value| old.get(&**key) == Some(value))
+            })
         };
         old.iter().find(same)
     }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use regex::Regex;
 use serde_json::Value;
 
-pub(super) use crate::apiserver::managed::quote;
+pub(super) use crate::apiserver::managed::{go_json, quote};
 
 /// A regular expression in Go's syntax, compiled when it is first used.
 #[derive(Debug)]
@@ -199,7 +199,7 @@ fn is_date_time(text: &str) -> bool {
 fn is_base64(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     !text.is_empty()
-        && text.len() % 4 == 0
+        && text.len().is_multiple_of(4)
         && text.len() - body.len() <= 2
         && body
             .bytes()
@@ -247,16 +247,4 @@ pub(super) fn display_float(float: f64) -> String {
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{digits}e{sign}{:02}", exponent.abs())
-}
-
-/// Go's `json.Marshal` of a value.
-pub(super) fn go_json(value: &Value) -> String {
-    let text = value.to_string();
-    if text.contains(['<', '>', '&']) {
-        text.replace('<', "\\u003c")
-            .replace('>', "\\u003e")
-            .replace('&', "\\u0026")
-    } else {
-        text
-    }
 }

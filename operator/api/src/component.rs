@@ -286,7 +286,7 @@ pub struct Consume {
 
 /// Something outside the application that a component may reach: exactly one of `cidr` and `namespace`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(validation = Rule::new("has(self.cidr) != has(self.namespace)").message("set exactly one of cidr and namespace"))]
+#[x_kube(validation = Rule::new("has(self.cidr) != has(self.__namespace__)").message("set exactly one of cidr and namespace"))]
 #[serde(rename_all = "camelCase")]
 pub struct Egress {
     /// An address range.

@@ -66,6 +66,19 @@ fn find(name: &str) -> Result<&'static Scenario, String> {
     })
 }
 
+/// Plans that once broke a promise.
+fn regressions() -> Result<Vec<(&'static Scenario, Plan)>, Box<dyn std::error::Error>> {
+    include_str!("../regressions.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            let scenario = find(words.next().unwrap_or_default())?;
+            Ok((scenario, words.next().unwrap_or_default().parse()?))
+        })
+        .collect()
+}
+
 fn run(command: &Command) -> Result<bool, Box<dyn std::error::Error>> {
     catalog::load()?;
     match command {
@@ -78,9 +91,12 @@ fn run(command: &Command) -> Result<bool, Box<dyn std::error::Error>> {
         Command::Faults { scenario, every } => {
             let chosen: Vec<&'static Scenario> = match scenario {
                 Some(name) => vec![find(name)?],
-                None => scenario::ALL.iter().collect(),
+                None => {
+                    let all = scenario::ALL.iter();
+                    all.filter(|scenario| scenario.with_faults).collect()
+                }
             };
-            let mut plans = Vec::new();
+            let mut plans = regressions()?;
             for scenario in chosen {
                 let all = suite::single_faults(scenario, 1);
                 println!("{}: {} plans", scenario.name, all.len());

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use todo_operator_core::names::FIELD_MANAGER;
 
 use crate::actor::text;
+use crate::apiserver::server::metadata;
 use crate::apiserver::store::Store;
 use crate::world::World;
 
@@ -126,8 +127,10 @@ fn mask(value: &mut Value, names: &BTreeMap<String, String>) {
                 match field.as_str() {
                     "observedGeneration" => *value = json!("<generation>"),
                     "clusterIP" | "clusterIPs" => *value = json!("<address>"),
-                    // How many templates a Deployment has had: those that it should not have had are told apart.
-                    "deployment.kubernetes.io/revision" => *value = json!("<count>"),
+                    // How many templates a workload has had: those that it should not have had are told apart.
+                    "deployment.kubernetes.io/revision" | "rollout.argoproj.io/revision" => {
+                        *value = json!("<count>")
+                    }
                     _ => mask(value, names),
                 }
             }
@@ -188,6 +191,23 @@ impl EndState {
             return Err(Violation::new("end state", format!("topics{difference}")));
         }
         Ok(())
+    }
+
+    /// Without what is kept of former releases, and what other controllers say of the way.
+    pub fn without_history(mut self) -> Self {
+        let kept = ["ConfigMap", "ControllerRevision", "Job"];
+        self.objects
+            .retain(|_, object| !kept.iter().any(|kind| object["kind"] == *kind));
+        for object in self.objects.values_mut() {
+            metadata(object).remove("managedFields");
+            let is_ours = object["apiVersion"]
+                .as_str()
+                .is_some_and(|version| version.starts_with("todo-operator.dev/"));
+            if let (false, Some(object)) = (is_ours, object.as_object_mut()) {
+                object.remove("status");
+            }
+        }
+        self
     }
 
     /// No pod had a template that it would not have had if nothing had gone wrong.

@@ -30,6 +30,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it may do.
     pub allows: Allows,
+    /// Whether it is played with faults.
+    pub with_faults: bool,
     script: for<'a> fn(&'a Stage) -> BoxFuture<'a, Outcome>,
 }
 
@@ -74,6 +76,7 @@ pub const ALL: &[Scenario] = &[
             restarts: true,
             ..Allows::NOTHING
         },
+        with_faults: true,
         script: |stage| Box::pin(hand_edit(stage)),
     },
     scenario("bad-beside-good", |stage| Box::pin(bad_beside_good(stage))),
@@ -84,9 +87,15 @@ pub const ALL: &[Scenario] = &[
             data_loss: true,
             ..Allows::NOTHING
         },
+        with_faults: true,
         script: |stage| Box::pin(delete_deletes(stage)),
     },
-    scenario("fields", |stage| Box::pin(fields::play(stage))),
+    Scenario {
+        name: "fields",
+        allows: Allows::NOTHING,
+        with_faults: false,
+        script: |stage| Box::pin(fields::play(stage)),
+    },
     scenario("two-operators", |stage| Box::pin(two_operators(stage))),
 ];
 
@@ -97,6 +106,7 @@ const fn scenario(
     Scenario {
         name,
         allows: Allows::NOTHING,
+        with_faults: true,
         script,
     }
 }

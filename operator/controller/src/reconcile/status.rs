@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::EventType;
-use kube::{Resource, ResourceExt};
 use serde_json::json;
 use todo_operator_api::TodoApp;
 use todo_operator_api::status::{Rejection, TodoAppStatus};
@@ -32,8 +32,9 @@ pub async fn write(
     let body = json!({
         "apiVersion": TodoApp::api_version(&()),
         "kind": TodoApp::kind(&()),
-        // With the UID, so that a TodoApp of the same name that was made meanwhile does not get this status.
-        "metadata": {"name": key.name, "namespace": key.namespace, "uid": app.uid()},
+        // A TodoApp of the same name that was made meanwhile may get this status, until its own reconcile a moment later:
+        // the API server does not look at the UID in a status of a custom resource.
+        "metadata": {"name": key.name, "namespace": key.namespace},
         "status": status,
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();

@@ -15,7 +15,7 @@ use super::fields::{
     name, namespace, plus, text, time, until,
 };
 use super::replicaset::{
-    REPLICA_SETS, Set, fenceposts, owned_by, replica_failure, sum, template_hash,
+    REPLICA_SETS, Set, fenceposts, owned_by, replica_failure, short_hash, sum,
 };
 use crate::actor::{Resource, resource};
 
@@ -83,7 +83,7 @@ impl Rolling<'_> {
     }
 
     fn reconcile(mut self) -> Result<(), Interrupted> {
-        let hash = template_hash(&self.deployment["spec"]["template"]);
+        let hash = short_hash(&self.deployment["spec"]["template"]);
         let known = self.sets.iter().position(|set| label(&set.0, HASH) == hash);
         let is_paused = is_true(self.deployment, "/spec/paused");
         let new = match known {

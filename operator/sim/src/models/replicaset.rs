@@ -1,11 +1,11 @@
 //! ReplicaSets (`k8s.io/kubernetes`, `pkg/controller/replicaset`): as many pods as are asked for, made of the template.
 
 use std::cmp::Reverse;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use todo_operator_core::canonical;
 
 use super::client::{Client, Controller};
 use super::fields::{
@@ -87,9 +87,26 @@ pub(crate) fn owned_by(owner: &Value, sets: &[Arc<Value>]) -> Vec<Set> {
     owned
 }
 
-/// The hash that stands for a pod template in names and labels.
-pub(crate) fn template_hash(template: &Value) -> String {
-    canonical::short(template, 10)
+/// FNV-1a, with which Kubernetes and Argo Rollouts make short names of templates and steps.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The hash that stands for a pod template, or for steps, in names, labels and statuses.
+pub(crate) fn short_hash<T: Hash + ?Sized>(value: &T) -> String {
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    value.hash(&mut hasher);
+    format!("{:010x}", hasher.finish() & 0xff_ffff_ffff)
 }
 
 /// The condition by which a ReplicaSet says that it cannot make pods: the newest one's first.

@@ -22,7 +22,7 @@ use super::fields::{
     is_true, items, label, name, namespace, plus, stamp, text, time, uid, until,
 };
 use super::gateway::{HTTP_ROUTES, SERVICES};
-use super::replicaset::{REPLICA_SETS, Set, owned_by, sum, template_hash};
+use super::replicaset::{REPLICA_SETS, Set, owned_by, short_hash, sum};
 use crate::actor::{Resource, resource};
 
 pub(crate) const ROLLOUTS: Resource = resource("argoproj.io", "rollouts");
@@ -154,7 +154,7 @@ impl<'a> Canary<'a> {
             progress::report_invalid(client, rollout, &invalid, now)?;
             return Err(Interrupted);
         }
-        let hash = template_hash(&rollout["spec"]["template"]);
+        let hash = short_hash(&rollout["spec"]["template"]);
         let mut conditions = items(rollout, "/status/conditions").to_vec();
         super::conditions::remove(&mut conditions, "InvalidSpec");
         let known = sets.iter().position(|set| label(&set.0, HASH) == hash);
@@ -321,7 +321,7 @@ impl<'a> Canary<'a> {
     }
 
     fn steps_hash(&self) -> String {
-        todo_operator_core::canonical::short(&self.steps(), 9)
+        short_hash(self.steps())
     }
 
     /// `syncReplicaSetRevision` in `sync.go`.

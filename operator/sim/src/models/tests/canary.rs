@@ -9,7 +9,7 @@ use crate::actor::resource;
 use crate::models::analysis::{ANALYSIS_RUNS, ANALYSIS_TEMPLATES};
 use crate::models::fields::{annotation, label, name, text};
 use crate::models::gateway::{HTTP_ROUTES, SERVICES};
-use crate::models::knobs::{Fate, Knobs};
+use crate::models::knobs::Knobs;
 use crate::models::replicaset::{REPLICA_SETS, Set};
 use crate::models::rollout::ROLLOUTS;
 use crate::models::temper::Chances;
@@ -562,7 +562,33 @@ fn overlooked_change_is_seen_only_after_another_event() {
     bench.until("it is seen", 10, |bench| {
         text(&web(bench), "/status/observedGeneration") == generation
     });
-    bench
-        .knobs
-        .change(|settings| settings.behaviour.0.retain(|(_, fate)| *fate != Fate::Slow));
+}
+
+#[test]
+fn canary_gets_there_through_conflicts_and_stale_statuses() {
+    for seed in 1..6 {
+        let knobs = Knobs::default();
+        knobs.change(|settings| {
+            settings.chances = Chances {
+                conflict: 0.3,
+                stale: 0.5,
+                overlook: 0.0,
+            };
+        });
+        let mut bench = Bench::with(knobs, seed);
+        surroundings(&bench);
+        bench.put(ROLLOUTS, routed("web:1"));
+        bench.until("the first is healthy", 300, is_healthy);
+        image(&bench, "web:2");
+        bench.until("the second is healthy", 900, is_healthy);
+        bench.run(90);
+        assert_eq!(bench.serving(), ["web:2"; 4], "seed {seed}");
+        image(&bench, "web:badmetric");
+        bench.until("the third is aborted", 900, |bench| {
+            text(&web(bench), "/status/phase") == "Degraded"
+        });
+        bench.run(90);
+        assert_eq!(bench.serving(), ["web:2"; 4], "seed {seed}");
+        assert_eq!(weights(&bench), (100, 0), "seed {seed}");
+    }
 }

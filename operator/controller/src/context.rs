@@ -118,17 +118,24 @@ impl Memories {
 impl Context {
     /// Every TodoApp, by namespace and name: the store has no order.
     pub fn all_apps(&self) -> Vec<Arc<KeptApp>> {
-        in_order(&self.apps)
+        in_order(self.apps.state())
+    }
+
+    /// The TodoApps of a namespace, by name.
+    pub fn apps_in(&self, namespace: &str) -> Vec<Arc<KeptApp>> {
+        let mut apps = self.apps.state();
+        apps.retain(|app| app.meta().namespace.as_deref() == Some(namespace));
+        in_order(apps)
     }
 
     /// Every TodoEnvironment, by name.
     pub fn all_environments(&self) -> Vec<Arc<TodoEnvironment>> {
-        in_order(&self.environments)
+        in_order(self.environments.state())
     }
 
     /// Every TodoIntent, by namespace and name.
     pub fn all_intents(&self) -> Vec<Arc<TodoIntent>> {
-        in_order(&self.intents)
+        in_order(self.intents.state())
     }
 
     /// Now.
@@ -213,17 +220,10 @@ impl Context {
     }
 }
 
-fn in_order<K>(store: &Store<K>) -> Vec<Arc<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    let mut objects = store.state();
-    objects.sort_unstable_by(|one, other| {
-        let key = |object: &K| {
-            let meta = object.meta();
-            (meta.namespace.clone(), meta.name.clone())
-        };
-        key(one).cmp(&key(other))
+fn in_order<K: Resource<DynamicType = ()>>(mut objects: Vec<Arc<K>>) -> Vec<Arc<K>> {
+    objects.sort_by_cached_key(|object| {
+        let meta = object.meta();
+        (meta.namespace.clone(), meta.name.clone())
     });
     objects
 }

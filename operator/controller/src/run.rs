@@ -298,11 +298,7 @@ impl Queues {
     }
 
     fn namespace(&self, context: &Context, namespace: &str) {
-        for app in context
-            .all_apps()
-            .iter()
-            .filter(|app| app.namespace().as_deref() == Some(namespace))
-        {
+        for app in context.apps_in(namespace) {
             self.app(&reconcile::app_key(app.as_ref()));
         }
         for environment in context
@@ -354,7 +350,8 @@ fn own_apps(
             let before: Option<BTreeSet<AppKey>> =
                 matches!(event, watcher::Event::InitDone).then(|| {
                     context
-                        .all_apps()
+                        .apps
+                        .state()
                         .iter()
                         .map(|app| reconcile::app_key(app.as_ref()))
                         .collect()
@@ -378,7 +375,8 @@ fn own_apps(
                 }
                 watcher::Event::InitDone => {
                     let now: BTreeSet<AppKey> = context
-                        .all_apps()
+                        .apps
+                        .state()
                         .iter()
                         .map(|app| reconcile::app_key(app.as_ref()))
                         .collect();

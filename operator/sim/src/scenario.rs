@@ -188,7 +188,12 @@ impl Stage {
 
     /// Waits until nobody has written anything for [`REST`].
     async fn rest(&self) -> Outcome {
-        let quiet = |world: &World| world.clock.elapsed() - world.last_change() > REST;
+        self.rest_for(REST).await
+    }
+
+    /// Waits until nobody has written anything for so long.
+    async fn rest_for(&self, time: Duration) -> Outcome {
+        let quiet = |world: &World| world.clock.elapsed() - world.last_change() > time;
         self.until("the world is at rest", quiet).await
     }
 

@@ -1,5 +1,7 @@
 //! Every field of an application, changed and changed back.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 use todo_operator_api::TodoApp;
@@ -12,6 +14,9 @@ use crate::oracle::{self, Violation};
 const APP: &str = include_str!("../../../controller/tests/manifests/traefik.yaml");
 const ENVIRONMENT: &str =
     include_str!("../../../controller/tests/manifests/traefik-environment.yaml");
+
+/// Time without a write after which autoscalers have gone back to what the load asks for: their window is 300 s.
+const STABLE: Duration = Duration::from_secs(400);
 
 /// Changes each field, waits until the world is at rest, changes it back, and compares with what was there before. A
 /// change that is refused leaves everything as it is; one that cannot be taken back is where the next one begins.
@@ -40,7 +45,7 @@ metadata: {name: test, labels: {todo-operator.dev/environment: test}}
     let mut manifest = manifest("TodoApp", metadata, APP)?;
     stage.put(manifest.clone())?;
     stage.until_app("shop", "Ready", "Ready").await?;
-    stage.rest().await?;
+    stage.rest_for(STABLE).await?;
     let mut before = oracle::end_state(&stage.world).without_history();
     let schema = schema();
     // Each in turn, of the manifest as it now is.
@@ -57,7 +62,7 @@ metadata: {name: test, labels: {todo-operator.dev/environment: test}}
             stage.world.note(|| format!("— {path}: {refused}"));
             continue;
         }
-        stage.rest().await?;
+        stage.rest_for(STABLE).await?;
         if let Err(refused) = stage.put(manifest.clone()) {
             stage.world.note(|| format!("— {path} stays: {refused}"));
             manifest = mutation.manifest;
@@ -65,7 +70,7 @@ metadata: {name: test, labels: {todo-operator.dev/environment: test}}
             continue;
         }
         stage.until_app("shop", "Ready", "Ready").await?;
-        stage.rest().await?;
+        stage.rest_for(STABLE).await?;
         let after = oracle::end_state(&stage.world).without_history();
         after.compare(&before).map_err(|violation| {
             Violation::new("changed back", format!("{path}: {}", violation.what))

@@ -133,6 +133,13 @@ impl Context {
         in_order(self.environments.state())
     }
 
+    /// The TodoEnvironments that claim a namespace, by name: more than one is a mistake that each of them is told of.
+    pub fn environments_in(&self, namespace: &str) -> Vec<Arc<TodoEnvironment>> {
+        let mut environments = self.environments.state();
+        environments.retain(|environment| environment.spec.namespace == namespace);
+        in_order(environments)
+    }
+
     /// Every TodoIntent, by namespace and name.
     pub fn all_intents(&self) -> Vec<Arc<TodoIntent>> {
         in_order(self.intents.state())

@@ -301,11 +301,7 @@ impl Queues {
         for app in context.apps_in(namespace) {
             self.app(&reconcile::app_key(app.as_ref()));
         }
-        for environment in context
-            .all_environments()
-            .iter()
-            .filter(|environment| environment.spec.namespace == namespace)
-        {
+        for environment in context.environments_in(namespace) {
             self.environment(&environment.name_any());
         }
     }
@@ -393,22 +389,15 @@ fn own_apps(
 }
 
 fn environments_of(context: &Context, queues: &Queues, app: &TodoApp) {
-    let namespace = app.namespace();
-    for environment in context.all_environments() {
-        if namespace.as_deref() == Some(&environment.spec.namespace) {
-            queues.environment(&environment.name_any());
-        }
+    for environment in context.environments_in(&app.namespace().unwrap_or_default()) {
+        queues.environment(&environment.name_any());
     }
 }
 
 /// Takes in what an application claims, and wakes those whom that concerns.
 fn claim(context: &Context, queues: &Queues, app: &TodoApp) {
-    let environments = context.all_environments();
-    let namespace = app.namespace();
-    let Some(environment) = environments
-        .iter()
-        .find(|environment| namespace.as_deref() == Some(&environment.spec.namespace))
-    else {
+    let environments = context.environments_in(&app.namespace().unwrap_or_default());
+    let Some(environment) = environments.first() else {
         return;
     };
     let created = app

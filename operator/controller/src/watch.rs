@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource as _, runtime};
@@ -39,7 +39,8 @@ fn config(kind: Kind) -> watcher::Config {
     }
 }
 
-/// Watches one kind for ever. A kind that the API server does not serve is noted as missing and tried again.
+/// Watches one kind for ever. A kind that the API server does not serve is noted as missing and tried again,
+/// from a list: a watcher that took up its old place would never say what is there of a kind that came back.
 pub fn watch(
     client: Client,
     kind: Kind,
@@ -47,10 +48,16 @@ pub fn watch(
 ) -> impl Stream<Item = News> + Send + 'static {
     let api: Api<Arrival> = Api::all_with(client, &api_resource(kind));
     let mut listed: HashSet<ChildKey> = HashSet::new();
-    watcher(api, config(kind))
-        .backoff(runtime::watcher::DefaultBackoff::default())
-        .map(move |event| take_in(kind, &index, &mut listed, event))
-        .flat_map(futures::stream::iter)
+    let begin = move || Box::pin(watcher(api.clone(), config(kind)));
+    stream::unfold((begin, None), |(begin, watching)| async move {
+        let mut watching = watching.unwrap_or_else(&begin);
+        let event = watching.next().await?;
+        let kind_is_missing = event.as_ref().is_err_and(is_not_found);
+        Some((event, (begin, (!kind_is_missing).then_some(watching))))
+    })
+    .backoff(runtime::watcher::DefaultBackoff::default())
+    .map(move |event| take_in(kind, &index, &mut listed, event))
+    .flat_map(stream::iter)
 }
 
 fn take_in(

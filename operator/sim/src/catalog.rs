@@ -68,7 +68,7 @@ pub struct Catalog {
 }
 
 /// The peers whose kinds the operator writes or reads.
-const PEERS: [Peer; 6] = [
+pub const PEERS: [Peer; 6] = [
     Peer::ArgoRollouts,
     Peer::CloudNativePg,
     Peer::Keda,

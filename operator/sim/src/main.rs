@@ -104,7 +104,7 @@ fn run(command: &Command) -> Result<bool, Box<dyn std::error::Error>> {
                 plans.extend(all.map(|plan| (scenario, plan)));
             }
             let begun = Instant::now();
-            let failures = suite::run_all(&plans, |_| {});
+            let failures = suite::run_all(&plans);
             for failure in &failures {
                 println!(
                     "{} {}: {}",

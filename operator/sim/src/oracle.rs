@@ -334,7 +334,7 @@ pub fn untouched(world: &World, app: &str, since: u64) -> Result<(), Violation> 
     }
 }
 
-/// Every child of an application that is watched over belongs to the object that it names as its owner.
+/// Every owner that an object names is there.
 pub fn owners_exist(world: &World) -> Result<(), Violation> {
     let orphan = world.server.read(|store| {
         let uids: BTreeSet<&str> = store.all().map(|(_, object)| text(object, "uid")).collect();
@@ -355,7 +355,7 @@ pub fn owners_exist(world: &World) -> Result<(), Violation> {
     }
 }
 
-/// What a manifest asks for is what is stored, as far as a condition can tell.
+/// A condition of an object.
 pub fn condition(object: &Arc<Value>, kind: &str) -> Option<Map<String, Value>> {
     let conditions = object.pointer("/status/conditions")?.as_array()?;
     let condition = conditions

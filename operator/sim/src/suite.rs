@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 use crate::world::{Line, World};
 
 /// How a run ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// What broke, if anything did.
     pub violation: Option<Violation>,
@@ -58,12 +58,7 @@ fn play(scenario: &'static Scenario, plan: &Plan, timeline: bool) -> Report {
     .join();
     let failed = |violation| Report {
         violation: Some(violation),
-        writes: 0,
-        events: 0,
-        before_faults: (0, 0),
-        faults_met: 0,
-        timeline: Vec::new(),
-        end: EndState::default(),
+        ..Report::default()
     };
     match played {
         Ok(Ok(report)) => report,
@@ -171,10 +166,7 @@ pub struct Failure {
 }
 
 /// Plays plans on as many threads as there are cores; returns those that broke a promise.
-pub fn run_all(
-    plans: &[(&'static Scenario, Plan)],
-    progress: impl Fn(usize) + Sync,
-) -> Vec<Failure> {
+pub fn run_all(plans: &[(&'static Scenario, Plan)]) -> Vec<Failure> {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -190,7 +182,6 @@ pub fn run_all(
                             violation,
                         });
                     }
-                    progress(next.load(Ordering::Relaxed).min(plans.len()));
                 }
             });
         }

@@ -19,7 +19,7 @@ use crate::apiserver::call::{Call, Verb};
 use crate::apiserver::failure::Failure;
 use crate::apiserver::server::ApiServer;
 use crate::models::{self, Knobs};
-use crate::plan::{Fault, Plan, What};
+use crate::plan::{Plan, What};
 use crate::wire::{self, EventFate, Fate, Network};
 
 /// The namespace that the operators run in.
@@ -288,11 +288,10 @@ impl Connection {
             state.events += 1;
             state.events
         };
-        let faults = self.world.plan.faults.iter();
+        let mut faults = self.world.plan.faults.iter();
         let fault = faults
-            .filter(|fault| fault.what.is_at_write() == is_write && fault.at == at)
-            .map(|fault: &Fault| fault.what)
-            .next();
+            .find(|fault| fault.what.is_at_write() == is_write && fault.at == at)
+            .map(|fault| fault.what);
         state.faults_met += usize::from(fault.is_some());
         fault
     }

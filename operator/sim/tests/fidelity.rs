@@ -35,7 +35,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, CustomResourceExt as _};
-use localcluster::{Cluster, Config, Peer};
+use localcluster::{Cluster, Config};
 use serde_json::Value;
 use todo_operator_api::{TodoApp, TodoEnvironment, TodoIntent, TodoRelease};
 use todo_operator_sim::apiserver::server::ApiServer;
@@ -47,14 +47,6 @@ use kinds::Kind;
 use requests::{Request, beginning, sequence};
 use side::Side;
 
-const PEERS: [Peer; 6] = [
-    Peer::ArgoRollouts,
-    Peer::CloudNativePg,
-    Peer::GatewayApi,
-    Peer::Keda,
-    Peer::Strimzi,
-    Peer::Traefik,
-];
 /// Requests in a sequence.
 const LENGTH: usize = 120;
 /// Sequences at a time.
@@ -151,7 +143,7 @@ impl Servers {
 #[tokio::test(flavor = "multi_thread")]
 async fn same_answers_as_the_api_server() {
     catalog::load().unwrap();
-    let cluster = Cluster::start(Config::control_plane().peers(PEERS))
+    let cluster = Cluster::start(Config::control_plane().peers(catalog::PEERS))
         .await
         .unwrap();
     let real = cluster.client().unwrap();

@@ -29,22 +29,16 @@ mod special;
 
 use std::path::Path;
 
-use localcluster::{Cluster, Config, Peer};
+use localcluster::{Cluster, Config};
 use serde_json::Value;
 use todo_operator_sim::apiserver::schema::{DOCUMENTS, generate};
+use todo_operator_sim::catalog;
 
 use server::Server;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn same_as_the_api_server() {
-    let config = Config::control_plane().peers([
-        Peer::ArgoRollouts,
-        Peer::CloudNativePg,
-        Peer::GatewayApi,
-        Peer::Keda,
-        Peer::Strimzi,
-        Peer::Traefik,
-    ]);
+    let config = Config::control_plane().peers(catalog::PEERS);
     let cluster = Cluster::start(config).await.unwrap();
     let server = Server::new(cluster.client().unwrap());
     definitions(&server).await;

@@ -70,7 +70,7 @@ pub async fn reconcile(stored: Arc<KeptApp>, context: Arc<Context>) -> Result<Ac
     let key = app_key(stored.as_ref());
     let app = newest(&stored, &context, &key).map_err(Error::Memory)?;
     let started = context.now();
-    let environments = environments_of(&context, &key);
+    let environments = context.environments_in(&key.namespace);
     let environment = environments
         .first()
         .map(|environment| environment.name_any())
@@ -123,14 +123,6 @@ fn newest(
         None => {}
     }
     stored.parse().map(Arc::new)
-}
-
-fn environments_of(context: &Context, key: &AppKey) -> Vec<Arc<TodoEnvironment>> {
-    context
-        .all_environments()
-        .into_iter()
-        .filter(|environment| *environment.spec.namespace == *key.namespace)
-        .collect()
 }
 
 async fn steps(

@@ -70,11 +70,6 @@ impl Repository {
         self.branches.insert(branch.to_owned(), id.clone());
         id
     }
-
-    /// Makes a branch at a commit, or moves it there.
-    pub fn set_branch(&mut self, branch: &str, id: &str) {
-        self.branches.insert(branch.to_owned(), id.to_owned());
-    }
 }
 
 impl Commit {

@@ -67,7 +67,7 @@ pub struct EffectiveRelease {
     /// The ControllerRevision that holds its pod inputs; none before the first release was proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Why it serves: `Spec`, `RollingOut`, `Rejected`, `Barrier` or `Invalid`.
+    /// Why it serves: `Spec`, `RollingOut`, `Rejected`, `Barrier`, `StableFirst` or `Invalid`.
     pub reason: String,
 }
 

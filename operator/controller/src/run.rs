@@ -44,7 +44,7 @@ use crate::watch::{self, News};
 
 /// TodoApps that are reconciled at once: enough to keep every apply busy that may be under way, and no more bodies in
 /// memory than that takes.
-const CONCURRENT_APPS: u16 = 4;
+const CONCURRENT_APPS: u16 = 8;
 
 /// Everything from outside.
 pub struct Outside {
@@ -354,13 +354,14 @@ fn own_apps(
                 });
             writer.apply_watcher_event(&keep(&event));
             match &event {
-                watcher::Event::Init => {}
+                // Not in the store yet, nor perhaps the environments: they are told of together, at the end of the list.
+                watcher::Event::Init | watcher::Event::InitApply(_) => {}
                 watcher::Event::Apply(app)
                     if context.memory.is_echo(&reconcile::app_key(app), app) =>
                 {
                     environments_of(&context, &queues, app);
                 }
-                watcher::Event::Apply(app) | watcher::Event::InitApply(app) => {
+                watcher::Event::Apply(app) => {
                     claim(&context, &queues, app);
                     queues.app(&reconcile::app_key(app));
                     environments_of(&context, &queues, app);
@@ -370,17 +371,16 @@ fn own_apps(
                     environments_of(&context, &queues, app);
                 }
                 watcher::Event::InitDone => {
-                    let now: BTreeSet<AppKey> = context
-                        .apps
-                        .state()
-                        .iter()
-                        .map(|app| reconcile::app_key(app.as_ref()))
-                        .collect();
-                    for gone in before.unwrap_or_default().difference(&now) {
-                        unclaim(&context, &queues, gone);
+                    let mut gone = before.unwrap_or_default();
+                    for app in context.all_apps() {
+                        gone.remove(&reconcile::app_key(app.as_ref()));
+                        claim_and_queue(&context, &queues, &app);
                     }
-                    for app in &now {
-                        queues.app(app);
+                    for app in &gone {
+                        unclaim(&context, &queues, app);
+                    }
+                    for environment in context.all_environments() {
+                        queues.environment(&environment.name_any());
                     }
                 }
             }
@@ -392,6 +392,14 @@ fn environments_of(context: &Context, queues: &Queues, app: &TodoApp) {
     for environment in context.environments_in(&app.namespace().unwrap_or_default()) {
         queues.environment(&environment.name_any());
     }
+}
+
+fn claim_and_queue(context: &Context, queues: &Queues, app: &KeptApp) {
+    // One that is no TodoApp is told so when it is reconciled.
+    if let Ok(app) = app.parse() {
+        claim(context, queues, &app);
+    }
+    queues.app(&reconcile::app_key(app));
 }
 
 /// Takes in what an application claims, and wakes those whom that concerns.
@@ -451,10 +459,7 @@ fn own_environments(
                     app.namespace().as_deref() == Some(&environment.spec.namespace)
                 };
                 if all || changed(&event).is_some_and(here) {
-                    if let Ok(app) = app.parse() {
-                        claim(&context, &queues, &app);
-                    }
-                    queues.app(&reconcile::app_key(app.as_ref()));
+                    claim_and_queue(&context, &queues, &app);
                 }
             }
             // Each is judged beside the others.

@@ -98,16 +98,18 @@ pub fn plan(
     let mut effective_inputs = BTreeMap::new();
     let mut effective = BTreeMap::new();
     for (name, inputs) in wanted {
-        let goes_back =
-            decision.changed.contains(name) && (decision.is_held_back() || barrier.is_some());
-        if !goes_back {
-            effective.insert(name.clone(), Origin::Spec);
-            effective_inputs.insert(name.clone(), inputs.clone());
-        } else if let Some(inputs) = observed
+        let is_changed = decision.changed.contains(name);
+        let goes_back = is_changed && (decision.is_held_back() || barrier.is_some());
+        let stable_first = is_changed && lacks_stable(app, name, observed.children);
+        let last_good = observed
             .last_good
             .and_then(|good| good.components.get(name))
-        {
+            .filter(|_| goes_back || stable_first);
+        if let Some(inputs) = last_good {
             effective.insert(name.clone(), Origin::LastGood);
+            effective_inputs.insert(name.clone(), inputs.clone());
+        } else if !goes_back {
+            effective.insert(name.clone(), Origin::Spec);
             effective_inputs.insert(name.clone(), inputs.clone());
         }
     }
@@ -148,6 +150,15 @@ pub fn plan(
         effective,
         protected,
     }
+}
+
+/// Whether a new version of the component would go out without a canary: Argo Rollouts skips the steps of a Rollout's
+/// first version. So one that was deleted, or replaces a Deployment, first brings up what was last good.
+fn lacks_stable(app: &ValidApp<'_>, component: &str, children: &Children) -> bool {
+    let is_canary = |component| release::workload_kind(component) == Kind::Rollout;
+    app.components.get(component).is_some_and(is_canary)
+        && release::workload(app, component, children)
+            .is_none_or(|(_, workload)| workload.stable_hash.is_none())
 }
 
 /// ConfigMaps, Jobs and revisions that something still names.

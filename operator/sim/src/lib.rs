@@ -3,6 +3,7 @@
 
 pub mod actor;
 pub mod apiserver;
+mod branches;
 pub mod catalog;
 mod entropy;
 pub mod models;

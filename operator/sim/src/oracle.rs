@@ -38,6 +38,8 @@ pub struct EndState {
     objects: BTreeMap<String, Value>,
     /// Pod templates that each workload ever had, by the hash in the names of its ReplicaSets.
     templates: BTreeMap<String, BTreeSet<String>>,
+    /// How often each object that stays was made.
+    made: BTreeMap<String, usize>,
     topics: Value,
 }
 
@@ -59,6 +61,7 @@ pub fn end_state(world: &World) -> EndState {
         EndState {
             objects,
             templates: templates(store),
+            made: made(store),
             topics: Value::Null,
         }
     });
@@ -126,6 +129,9 @@ fn mask(value: &mut Value, names: &BTreeMap<String, String>) {
             for (field, value) in fields.iter_mut() {
                 match field.as_str() {
                     "observedGeneration" => *value = json!("<generation>"),
+                    // The analysis may be seen before or after the abort that it caused.
+                    "measurement" => *value = json!("<measurement>"),
+                    "message" => cut_after(value, "was rejected: RolloutAborted: "),
                     "clusterIP" | "clusterIPs" => *value = json!("<address>"),
                     // How many templates a workload has had: those that it should not have had are told apart.
                     "deployment.kubernetes.io/revision" | "rollout.argoproj.io/revision" => {
@@ -136,6 +142,14 @@ fn mask(value: &mut Value, names: &BTreeMap<String, String>) {
             }
         }
         _ => {}
+    }
+}
+
+fn cut_after(value: &mut Value, words: &str) {
+    if let Value::String(text) = value
+        && let Some(at) = text.find(words)
+    {
+        text.truncate(at + words.len());
     }
 }
 
@@ -156,6 +170,19 @@ fn templates(store: &Store) -> BTreeMap<String, BTreeSet<String>> {
         }
     }
     templates
+}
+
+/// How often each object that stays was made.
+fn made(store: &Store) -> BTreeMap<String, usize> {
+    let mut made = BTreeMap::new();
+    for change in store.resources().flat_map(|id| store.changes_after(id, 0)) {
+        if let (None, Some(object)) = (&change.before, &change.after)
+            && !is_passing(object)
+        {
+            *made.entry(name(object)).or_default() += 1;
+        }
+    }
+    made
 }
 
 impl fmt::Display for EndState {
@@ -200,6 +227,13 @@ impl EndState {
             .retain(|_, object| !kept.iter().any(|kind| object["kind"] == *kind));
         for object in self.objects.values_mut() {
             metadata(object).remove("managedFields");
+        }
+        self.without_peers_words()
+    }
+
+    /// Without what other controllers say of how it came to be.
+    pub fn without_peers_words(mut self) -> Self {
+        for object in self.objects.values_mut() {
             let is_ours = object["apiVersion"]
                 .as_str()
                 .is_some_and(|version| version.starts_with("todo-operator.dev/"));
@@ -208,6 +242,23 @@ impl EndState {
             }
         }
         self
+    }
+
+    /// No object that stays was deleted and made anew.
+    pub fn compare_made(&self, expected: &Self) -> Result<(), Violation> {
+        let often = self.made.iter().find(|(name, times)| {
+            expected
+                .made
+                .get(*name)
+                .is_some_and(|expected| expected < times)
+        });
+        match often {
+            Some((name, times)) => {
+                let what = format!("{name} was made {times} times");
+                Err(Violation::new("needless re-creation", what))
+            }
+            None => Ok(()),
+        }
     }
 
     /// No pod had a template that it would not have had if nothing had gone wrong.

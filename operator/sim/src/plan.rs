@@ -12,6 +12,14 @@ pub struct Plan {
     pub faults: Vec<Fault>,
 }
 
+impl Plan {
+    /// A run in which nothing goes wrong.
+    pub fn of(seed: u64) -> Self {
+        let faults = Vec::new();
+        Self { seed, faults }
+    }
+}
+
 /// One thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {

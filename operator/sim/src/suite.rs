@@ -1,10 +1,11 @@
-//! Runs: one plan of one scenario, or every single fault of it.
+//! Runs: one plan of a scenario, or many of them together.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 
+use crate::branches::{Branches, Ending};
 use crate::oracle::{self, EndState, Violation};
 use crate::plan::{Fault, Plan, What};
 use crate::scenario::Scenario;
@@ -29,41 +30,77 @@ pub struct Report {
     pub end: EndState,
 }
 
-/// Plays a scenario by a plan, in a thread of its own, and judges it by itself alone.
+/// Plays a scenario by a plan, in a thread of its own: what it finds there is the same each time.
 fn play(scenario: &'static Scenario, plan: &Plan, timeline: bool) -> Report {
-    let plan = plan.clone();
-    let played = thread::spawn(move || {
-        crate::entropy::without_chance();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .map_err(|error| Violation::new("simulation", error.to_string()))?;
-        Ok(runtime.block_on(async {
-            let world = World::new(plan, timeline);
-            let _log = timeline.then(|| log_into(&world));
-            let outcome = scenario.play(&world).await;
-            let (writes, events) = world.counts();
-            Report {
-                violation: outcome.err(),
-                writes,
-                events,
-                before_faults: world.before_faults(),
-                faults_met: world.faults_met(),
-                timeline: world.timeline(),
-                end: oracle::end_state(&world),
-            }
-        }))
-    })
-    .join();
-    let failed = |violation| Report {
-        violation: Some(violation),
-        ..Report::default()
+    let world = {
+        let plan = plan.clone();
+        move || World::new(plan, timeline)
     };
-    match played {
-        Ok(Ok(report)) => report,
-        Ok(Err(violation)) => failed(violation),
-        Err(panic) => failed(Violation::new("no panic", words(panic.as_ref()))),
+    let played = thread::spawn(move || {
+        in_virtual_time(async {
+            let world = world();
+            let _log = timeline.then(|| log_into(&world));
+            play_in(scenario, &world).await
+        })
+    });
+    played
+        .join()
+        .unwrap_or_else(|panic| panicked(panic.as_ref()))
+}
+
+/// Plays a scenario once, and each of the plans, which have the same seed, from where its first fault is met.
+fn play_together(scenario: &'static Scenario, seed: u64, plans: Vec<Plan>) -> Vec<(Plan, Ending)> {
+    let branches = Arc::new(Branches::new(plans));
+    let shared = Arc::clone(&branches);
+    let trunk = thread::spawn(move || {
+        let played = catch_unwind(AssertUnwindSafe(|| {
+            in_virtual_time(async {
+                let world = World::dividing(seed, &shared);
+                let mut report = play_in(scenario, &world).await;
+                if shared.is_copy() {
+                    judge(scenario, &world.plan(), &mut report);
+                    shared.end(report.violation.is_none());
+                }
+            })
+        }));
+        if played.is_err() && shared.is_copy() {
+            shared.end(false);
+        }
+    });
+    // The trunk is the run without faults, which has been judged already.
+    let _ = trunk.join();
+    Arc::into_inner(branches).map_or_else(Vec::new, Branches::endings)
+}
+
+fn in_virtual_time<T: Default>(future: impl Future<Output = T>) -> T {
+    crate::entropy::without_chance();
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .map(|runtime| runtime.block_on(future))
+        // Without I/O there is nothing in it that can fail.
+        .unwrap_or_default()
+}
+
+async fn play_in(scenario: &'static Scenario, world: &Arc<World>) -> Report {
+    let outcome = scenario.play(world).await;
+    let (writes, events) = world.counts();
+    Report {
+        violation: outcome.err(),
+        writes,
+        events,
+        before_faults: world.before_faults(),
+        faults_met: world.faults_met(),
+        timeline: world.timeline(),
+        end: oracle::end_state(world),
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Report {
+    Report {
+        violation: Some(Violation::new("no panic", words(panic))),
+        ..Report::default()
     }
 }
 
@@ -114,39 +151,46 @@ pub fn without_faults(scenario: &'static Scenario) -> Arc<Report> {
 
 /// Plays a scenario by a plan, and judges it beside the run without faults.
 pub fn run(scenario: &'static Scenario, plan: &Plan, timeline: bool) -> Report {
-    let expected = without_faults(scenario);
     let mut report = play(scenario, plan, timeline);
-    if report.violation.is_none() {
-        report.violation = expected
-            .violation
-            .clone()
-            .or_else(|| report.end.compare(&expected.end).err())
-            .or_else(|| {
-                // Whose CRD is gone loses its pods, and gets others.
-                let removed = plan
-                    .faults
-                    .iter()
-                    .any(|fault| fault.what == What::CrdRemoved);
-                let pods = || report.end.compare_pods(&expected.end).err();
-                if removed || scenario.allows.restarts {
-                    None
-                } else {
-                    pods()
-                }
-            });
-    }
+    judge(scenario, plan, &mut report);
     report
+}
+
+/// Compares a run that kept the promises that it can be judged by alone with the run without faults.
+fn judge(scenario: &'static Scenario, plan: &Plan, report: &mut Report) {
+    let expected = without_faults(scenario);
+    let mut faults = plan.faults.iter();
+    let is_crd_removed = faults.any(|fault| fault.what == What::CrdRemoved);
+    let compare = || {
+        if let Some(violation) = &expected.violation {
+            return Err(violation.clone());
+        }
+        if is_crd_removed {
+            // What went with its CRD, and its pods, are others now.
+            let end = |report: &Report| report.end.clone().without_peers_words();
+            return end(report).compare(&end(&expected));
+        }
+        report.end.compare(&expected.end)?;
+        report.end.compare_made(&expected.end)?;
+        if scenario.allows.restarts {
+            return Ok(());
+        }
+        report.end.compare_pods(&expected.end)
+    };
+    if report.violation.is_none() {
+        report.violation = compare().err();
+    }
 }
 
 /// Every plan of a scenario with one fault: each kind of fault at each write and each event.
 pub fn single_faults(scenario: &'static Scenario, seed: u64) -> Vec<Plan> {
-    let expected = without_faults(scenario);
-    let (writes, events) = expected.before_faults;
+    let unharmed = play(scenario, &Plan::of(seed), false);
+    let (writes, events) = unharmed.before_faults;
     let at = |points: std::ops::RangeInclusive<usize>, whats: &'static [What]| {
         points.flat_map(move |at| whats.iter().map(move |&what| Fault { at, what }))
     };
-    at(writes + 1..=expected.writes, &What::AT_WRITES)
-        .chain(at(events + 1..=expected.events, &What::AT_EVENTS))
+    at(writes + 1..=unharmed.writes, &What::AT_WRITES)
+        .chain(at(events + 1..=unharmed.events, &What::AT_EVENTS))
         .map(|fault| Plan {
             seed,
             faults: vec![fault],
@@ -165,28 +209,33 @@ pub struct Failure {
     pub violation: Violation,
 }
 
-/// Plays plans on as many threads as there are cores; returns those that broke a promise.
-pub fn run_all(plans: &[(&'static Scenario, Plan)]) -> Vec<Failure> {
-    let next = AtomicUsize::new(0);
-    let failures = Mutex::new(Vec::new());
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|threads| {
-        for _ in 0..cores {
-            threads.spawn(|| {
-                while let Some((scenario, plan)) = plans.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Some(violation) = run(scenario, plan, false).violation {
-                        let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
-                        failures.push(Failure {
-                            scenario: scenario.name,
-                            plan: plan.clone(),
-                            violation,
-                        });
-                    }
-                }
-            });
-        }
-    });
-    failures
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
+/// Plays plans of a scenario; returns those that broke a promise.
+pub fn run_all(scenario: &'static Scenario, plans: Vec<Plan>) -> Vec<Failure> {
+    without_faults(scenario);
+    let mut by_seed: BTreeMap<u64, Vec<Plan>> = BTreeMap::new();
+    for plan in plans {
+        by_seed.entry(plan.seed).or_default().push(plan);
+    }
+    let endings = by_seed
+        .into_iter()
+        .flat_map(|(seed, plans)| play_together(scenario, seed, plans));
+    endings
+        .filter_map(|(plan, ending)| {
+            let violation = match ending {
+                Ending::Kept => return None,
+                Ending::Broken => run(scenario, &plan, false).violation,
+                Ending::Lost => Some(Violation::new("an end", "the process was ended")),
+                Ending::NeverBegun => Some(Violation::new(
+                    "scenario",
+                    "there is no such write or event",
+                )),
+            };
+            let unclear = || Violation::new("the same again", "only broken beside other plans");
+            Some(Failure {
+                scenario: scenario.name,
+                plan,
+                violation: violation.unwrap_or_else(unclear),
+            })
+        })
+        .collect()
 }

@@ -18,6 +18,7 @@ use crate::actor::{Actor, text};
 use crate::apiserver::call::{Call, Verb};
 use crate::apiserver::failure::Failure;
 use crate::apiserver::server::ApiServer;
+use crate::branches::Branches;
 use crate::models::{self, Knobs};
 use crate::plan::{Plan, What};
 use crate::wire::{self, EventFate, Fate, Network};
@@ -70,11 +71,12 @@ pub struct World {
     pub knobs: Knobs,
     /// The time.
     pub clock: VirtualClock,
-    plan: Plan,
+    branches: Option<Arc<Branches>>,
     state: Mutex<State>,
 }
 
 struct State {
+    plan: Plan,
     random: StdRng,
     writes: usize,
     events: usize,
@@ -93,18 +95,30 @@ struct State {
 impl World {
     /// A world that holds what every cluster holds. `timeline`: whether what happens is written down.
     pub fn new(plan: Plan, timeline: bool) -> Arc<Self> {
+        Self::with(plan, timeline, None)
+    }
+
+    /// A world that divides wherever one of the branches begins.
+    pub fn dividing(seed: u64, branches: &Arc<Branches>) -> Arc<Self> {
+        Self::with(Plan::of(seed), false, Some(Arc::clone(branches)))
+    }
+
+    fn with(plan: Plan, timeline: bool, branches: Option<Arc<Branches>>) -> Arc<Self> {
+        let seed = plan.seed;
         let clock = VirtualClock {
             begun: Instant::now(),
         };
         let catalog = crate::catalog::catalog();
         let now = move || clock.now();
-        let server = ApiServer::new(catalog.resources, catalog.rules, now, plan.seed);
+        let server = ApiServer::new(catalog.resources, catalog.rules, now, seed);
         let world = Arc::new(Self {
             server: Arc::new(server),
             knobs: Knobs::default(),
             clock,
+            branches,
             state: Mutex::new(State {
-                random: StdRng::seed_from_u64(plan.seed),
+                random: StdRng::seed_from_u64(seed),
+                plan,
                 writes: 0,
                 events: 0,
                 stale: BTreeSet::new(),
@@ -114,13 +128,12 @@ impl World {
                 faults_met: 0,
                 before_faults: (0, 0),
             }),
-            plan,
         });
-        for (i, model) in models::all(&world.server, &world.knobs, world.plan.seed)
+        for (i, model) in models::all(&world.server, &world.knobs, seed)
             .into_iter()
             .enumerate()
         {
-            let seed = world.plan.seed.wrapping_mul(31).wrapping_add(i as u64);
+            let seed = seed.wrapping_mul(31).wrapping_add(i as u64);
             let server = Arc::clone(&world.server);
             tokio::spawn(models::drive(model, server, move || clock.now(), seed, LAG));
         }
@@ -165,6 +178,11 @@ impl World {
     /// Writes and watch events of the operators before the scenario began.
     pub fn before_faults(&self) -> (usize, usize) {
         self.state().before_faults
+    }
+
+    /// What goes wrong here.
+    pub fn plan(&self) -> Plan {
+        self.state().plan.clone()
     }
 
     /// How many of the plan's faults were met.
@@ -288,7 +306,11 @@ impl Connection {
             state.events += 1;
             state.events
         };
-        let mut faults = self.world.plan.faults.iter();
+        let branches = self.world.branches.as_ref();
+        if let Some(faults) = branches.and_then(|branches| branches.divide(is_write, at)) {
+            state.plan.faults = faults;
+        }
+        let mut faults = state.plan.faults.iter();
         let fault = faults
             .find(|fault| fault.what.is_at_write() == is_write && fault.at == at)
             .map(|fault| fault.what);

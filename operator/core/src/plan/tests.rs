@@ -178,6 +178,8 @@ fn detail(child: &Child) -> Detail {
             replicas: body["spec"]["replicas"].as_i64(),
             replicas_ours: body["spec"]["replicas"].is_i64(),
             available: body["spec"]["replicas"].as_i64().unwrap_or_default(),
+            stable_hash: (child.key.kind == Kind::Rollout).then(|| "stable".into()),
+            current_hash: (child.key.kind == Kind::Rollout).then(|| "stable".into()),
             ..Workload::default()
         })),
         Kind::ControllerRevision => {
@@ -301,6 +303,32 @@ fn behind_a_closed_barrier_pods_keep_what_was_last_good() {
         &*workload(&world, "demo-api").image,
         "registry.example.com/api:2.0.0"
     );
+}
+
+#[test]
+fn a_rollout_that_was_deleted_brings_up_the_last_good_version_before_the_new_one() {
+    let mut world = World::proven(&demo());
+    let fixture = new_image("web", "2.0.0");
+    let rollout = ChildKey::new(Kind::Rollout, "todo", "demo-web");
+    world.children.remove(&rollout);
+    assert_eq!(world.plan(&fixture).effective["web"], Origin::LastGood);
+    world.reconcile(&fixture);
+    let tag = |world: &World| {
+        workload(world, "demo-web")
+            .image
+            .rsplit_once(':')
+            .unwrap()
+            .1
+            .to_owned()
+    };
+    assert_eq!(tag(&world), "1.0.0");
+    world.change_workload(Kind::Rollout, "demo-web", |web| web.stable_hash = None);
+    assert_eq!(world.reconcile(&fixture), [], "it is not up yet");
+    world.change_workload(Kind::Rollout, "demo-web", |web| {
+        web.stable_hash = Some("stable".into());
+    });
+    assert_eq!(world.reconcile(&fixture), [rollout]);
+    assert_eq!(tag(&world), "2.0.0");
 }
 
 fn workload<'a>(world: &'a World, name: &str) -> &'a Workload {

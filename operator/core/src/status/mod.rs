@@ -303,8 +303,21 @@ fn not_applied(outcome: &Outcome<'_>) -> Option<Trouble> {
     Some(Trouble::waiting(Cause::new(reasons::PEER_MISSING, message)))
 }
 
+/// A component whose last good version has to come up before its canary can begin.
+fn stable_first(outcome: &Outcome<'_>) -> Option<Trouble> {
+    let mut effective = outcome.plan.effective.iter();
+    let is_open = outcome.plan.barrier.is_none();
+    let (name, _) = effective.find(|(_, origin)| is_open && **origin == Origin::LastGood)?;
+    let message = format!(
+        "{name}: its last good version comes up first, so that the canary has something to be compared with"
+    );
+    Some(Trouble::waiting(Cause::new(reasons::STABLE_FIRST, message)))
+}
+
 fn not_released(outcome: &Outcome<'_>) -> Option<Trouble> {
-    let name = outcome.decision.quarantined.iter().next()?;
+    let Some(name) = outcome.decision.quarantined.iter().next() else {
+        return stable_first(outcome);
+    };
     let why = outcome
         .rejected
         .iter()
@@ -446,8 +459,10 @@ fn effective_release(outcome: &Outcome<'_>, fingerprint: &str) -> Option<Effecti
             revision: Some(key.name.to_string()),
             reason: if outcome.decision.is_held_back() {
                 "Rejected"
-            } else {
+            } else if outcome.plan.barrier.is_some() {
                 "Barrier"
+            } else {
+                reasons::STABLE_FIRST
             }
             .to_owned(),
         });

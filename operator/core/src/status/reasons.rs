@@ -20,6 +20,8 @@ pub const COMPLETE: &str = "Complete";
 pub const EFFECTIVE: &str = "Effective";
 /// The release was rejected; the last good one serves.
 pub const RELEASE_REJECTED: &str = "ReleaseRejected";
+/// A Rollout that is new, or was deleted, brings up the last good version before the canary of the next begins.
+pub const STABLE_FIRST: &str = "StableFirst";
 /// It waits for what comes before it.
 pub const WAITING: &str = "Waiting";
 /// It has taken longer than `readyDeadline`.

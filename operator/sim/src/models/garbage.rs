@@ -151,7 +151,8 @@ impl GarbageCollector {
                 .collect()
         });
         if states.contains(&Owner::Unknown) {
-            return false;
+            // `attemptToDeleteWorker`: an owner of an unknown kind is tried again.
+            return true;
         }
         if states.contains(&Owner::Solid) {
             let kept: Vec<&Value> = owners
@@ -224,7 +225,7 @@ enum Owner {
     Dangling,
     /// It waits for its dependents.
     Waiting,
-    /// Nobody serves its kind: nothing is decided.
+    /// Nobody serves its kind: nothing is decided yet.
     Unknown,
 }
 

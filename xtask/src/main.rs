@@ -7,6 +7,7 @@ mod peer_models;
 mod prerequisites;
 mod progress;
 mod repository;
+mod simulation;
 mod test;
 mod up;
 

@@ -9,7 +9,7 @@ use localcluster::{Cache, Tools};
 
 use crate::progress::{done, heading, shown};
 use crate::repository::{cargo, root};
-use crate::{codegen, prerequisites};
+use crate::{codegen, prerequisites, simulation};
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args, Debug)]
@@ -43,8 +43,8 @@ pub fn run(args: &Args) -> Result<()> {
     heading("Cluster tools");
     Tools::new(Cache::from_env()).ensure_all(shown().as_ref())?;
     step(&root, "Tests", &["test", "--workspace"], args.full)?;
+    play(&root, args.full)?;
     if args.full {
-        simulation(&root)?;
         licences(&root)?;
     }
     done("everything passed", begun.elapsed());
@@ -61,11 +61,20 @@ fn step(root: &Path, name: &str, args: &[&str], full: bool) -> Result<()> {
     succeed(command, name)
 }
 
-/// Plays every scenario in the simulated Kubernetes, with each fault at each point.
-fn simulation(root: &Path) -> Result<()> {
-    let profile = ["run", "--profile", "sim", "--package", "todo-operator-sim"];
-    let args: Vec<&str> = profile.into_iter().chain(["--", "faults"]).collect();
-    step(root, "Simulation", &args, true)
+/// Plays every scenario in the simulated Kubernetes with each fault at each point, and looks for the deliberate bugs.
+fn play(root: &Path, full: bool) -> Result<()> {
+    heading("Simulation: every field changed and changed back");
+    let name = "the simulation";
+    succeed(
+        simulation::command(root, &["replay", "fields", "--quiet"]),
+        name,
+    )?;
+    heading("Simulation: every fault at every point");
+    let more: &[&str] = if full { &["--pairs", "400"] } else { &[] };
+    let faults: Vec<&str> = ["faults"].iter().chain(more).copied().collect();
+    succeed(simulation::command(root, &faults), name)?;
+    heading("Simulation: deliberate bugs");
+    succeed(simulation::command(root, &["mutants"]), name)
 }
 
 /// What checks licences and sources, and its version.

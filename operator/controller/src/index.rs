@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use todo_operator_core::child::ChildKey;
 use todo_operator_core::kind::Kind;
 use todo_operator_core::live::{Children, Detail, Live, Record, Whose};
+use todo_operator_core::mutants::Mutant;
 
 /// A TodoApp, by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,7 +117,7 @@ impl Index {
         let kind = record.key.kind;
         let watched = inner.watched.get(&kind).copied().unwrap_or_default();
         match version(&record.live.resource_version) {
-            Some(version) if version <= watched => {}
+            Some(version) if version <= watched && !Mutant::BelievesLateAnswers.is_on() => {}
             version => {
                 inner.echoes.extend(version.map(|version| (kind, version)));
                 inner.insert(record);
@@ -158,6 +159,7 @@ impl Index {
         let of_kind = inner.objects.iter().map(|object| &object.0.key);
         let gone: Vec<_> = of_kind
             .filter(|key| key.kind == kind && !listed.contains(key))
+            .filter(|_| !Mutant::ForgetsNothing.is_on())
             .cloned()
             .collect();
         gone.iter().filter_map(|key| inner.forget(key)).collect()
@@ -245,7 +247,8 @@ impl Inner {
         let Record { key, live, .. } = record;
         if let Some(ByKey(known)) = self.objects.get(&key) {
             // A late event, of this object or of one that had its name: resourceVersions rise across both.
-            let is_late = is_older(&live.resource_version, &known.live.resource_version);
+            let is_late = is_older(&live.resource_version, &known.live.resource_version)
+                && !Mutant::BelievesLateEvents.is_on();
             if is_late || (*known.live == live && Some(&known.concern) == concern.as_ref()) {
                 return Vec::new();
             }

@@ -24,6 +24,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use todo_operator_api::{TodoApp, TodoEnvironment, TodoIntent};
 use todo_operator_core::kind::Kind;
+use todo_operator_core::mutants::Mutant;
 use todo_operator_core::names::FIELD_MANAGER;
 use todo_operator_core::validate;
 
@@ -207,7 +208,8 @@ async fn wait_until_listed(context: &Context, ready: &AtomicBool) {
     let _ = context.apps.wait_until_ready().await;
     let _ = context.environments.wait_until_ready().await;
     let _ = context.intents.wait_until_ready().await;
-    while !(context.index.is_complete() && context.intent_policy.is_complete()) {
+    let is_listed = || context.index.is_complete() && context.intent_policy.is_complete();
+    while !(is_listed() || Mutant::ActsBeforeListed.is_on()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     ready.store(true, Ordering::Relaxed);
@@ -355,6 +357,9 @@ fn own_apps(
             writer.apply_watcher_event(&keep(&event));
             match &event {
                 // Not in the store yet, nor perhaps the environments: they are told of together, at the end of the list.
+                watcher::Event::InitApply(app) if Mutant::ClaimsBeforeListed.is_on() => {
+                    claim(&context, &queues, app);
+                }
                 watcher::Event::Init | watcher::Event::InitApply(_) => {}
                 watcher::Event::Apply(app)
                     if context.memory.is_echo(&reconcile::app_key(app), app) =>
@@ -374,6 +379,10 @@ fn own_apps(
                     let mut gone = before.unwrap_or_default();
                     for app in context.all_apps() {
                         gone.remove(&reconcile::app_key(app.as_ref()));
+                        if Mutant::ClaimsBeforeListed.is_on() {
+                            queues.app(&reconcile::app_key(app.as_ref()));
+                            continue;
+                        }
                         claim_and_queue(&context, &queues, &app);
                     }
                     for app in &gone {

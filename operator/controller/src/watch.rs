@@ -9,6 +9,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource as _, runtime};
 use todo_operator_core::child::ChildKey;
 use todo_operator_core::kind::Kind;
+use todo_operator_core::mutants::Mutant;
 use todo_operator_core::names::{FIELD_MANAGER, LABEL_MANAGED_BY};
 use todo_operator_core::observe;
 
@@ -53,7 +54,8 @@ pub fn watch(
         let mut watching = watching.unwrap_or_else(&begin);
         let event = watching.next().await?;
         let kind_is_missing = event.as_ref().is_err_and(is_not_found);
-        Some((event, (begin, (!kind_is_missing).then_some(watching))))
+        let goes_on = !kind_is_missing || Mutant::ResumesLostWatch.is_on();
+        Some((event, (begin, goes_on.then_some(watching))))
     })
     .backoff(runtime::watcher::DefaultBackoff::default())
     .map(move |event| take_in(kind, &index, &mut listed, event))

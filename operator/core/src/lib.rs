@@ -16,6 +16,7 @@ pub mod inputs;
 pub mod intents;
 pub mod kind;
 pub mod live;
+pub mod mutants;
 pub mod names;
 pub mod observe;
 pub mod plan;

@@ -8,6 +8,7 @@ use crate::health::database;
 use crate::inputs::PodInputs;
 use crate::kind::Kind;
 use crate::live::{Children, Detail, Live};
+use crate::mutants::Mutant;
 use crate::release::{self, Decision, RevisionData};
 use crate::render;
 use crate::topics::{self, LiveTopic, WantedTopic};
@@ -100,7 +101,9 @@ pub fn plan(
     for (name, inputs) in wanted {
         let is_changed = decision.changed.contains(name);
         let goes_back = is_changed && (decision.is_held_back() || barrier.is_some());
-        let stable_first = is_changed && lacks_stable(app, name, observed.children);
+        let stable_first = is_changed
+            && lacks_stable(app, name, observed.children)
+            && !Mutant::SkipsCanaryOfNewRollout.is_on();
         let last_good = observed
             .last_good
             .and_then(|good| good.components.get(name))
@@ -223,7 +226,7 @@ fn first_closed(
         });
     }
     let waits_for = unready(migrations, observed);
-    if !waits_for.is_empty() {
+    if !waits_for.is_empty() && !Mutant::SkipsMigration.is_on() {
         return Some(Barrier {
             after: Wave::Migrations,
             waits_for,
@@ -335,7 +338,7 @@ pub struct Deletion {
 /// Ours by label *and* by owner; stateful ones, which nobody owns, only where `deletionPolicy` is `Delete`; nothing
 /// that something still names; and nothing at all while a barrier is closed.
 pub fn orphans(app: &ValidApp<'_>, plan: &Plan, observed: &Observed<'_>) -> Vec<Deletion> {
-    if plan.barrier.is_some() {
+    if plan.barrier.is_some() || Mutant::LeavesOrphans.is_on() {
         // What is behind the barrier runs on, and so must the accounts and configuration that it needs.
         return Vec::new();
     }
@@ -351,7 +354,7 @@ pub fn orphans(app: &ValidApp<'_>, plan: &Plan, observed: &Observed<'_>) -> Vec<
             Kind::CHILDREN.contains(&key.kind)
                 && !live.deleting
                 && !wanted.contains(key)
-                && !plan.protected.contains(key)
+                && (!plan.protected.contains(key) || Mutant::DeletesWhatIsInUse.is_on())
                 && may_delete(app, key, live)
                 && !waits_for_successor(app, key, observed)
         })
@@ -370,6 +373,9 @@ pub fn deletion(key: &ChildKey, live: &Live) -> Deletion {
 
 fn may_delete(app: &ValidApp<'_>, key: &ChildKey, live: &Live) -> bool {
     use todo_operator_api::app::DeletionPolicy;
+    if Mutant::DeletesByLabelAlone.is_on() && !key.kind.is_stateful() {
+        return true;
+    }
     if key.kind.is_stateful() {
         return app.app.spec.deletion_policy == DeletionPolicy::Delete;
     }

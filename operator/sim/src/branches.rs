@@ -33,6 +33,8 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Branches {
     plans: Vec<Plan>,
+    /// One broken promise is enough.
+    until_broken: bool,
     is_copy: AtomicBool,
     state: Mutex<State>,
 }
@@ -46,8 +48,8 @@ struct State {
 }
 
 impl Branches {
-    /// Branches of these plans, whose seed is the trunk's.
-    pub fn new(plans: Vec<Plan>) -> Self {
+    /// Branches of these plans, whose seed is the trunk's. `until_broken`: none is begun once a promise is broken.
+    pub fn new(plans: Vec<Plan>, until_broken: bool) -> Self {
         let mut waiting: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (i, plan) in plans.iter().enumerate() {
             for fault in &plan.faults {
@@ -61,6 +63,7 @@ impl Branches {
         };
         Self {
             plans,
+            until_broken,
             is_copy: AtomicBool::new(false),
             state: Mutex::new(state),
         }
@@ -81,6 +84,9 @@ impl Branches {
             }
             while state.playing.len() >= cores() {
                 state.wait_for_one();
+            }
+            if self.until_broken && state.endings.values().any(|&ending| ending != Ending::Kept) {
+                return None;
             }
             match fork() {
                 Ok(ForkResult::Parent { child }) => {

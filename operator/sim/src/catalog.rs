@@ -163,8 +163,8 @@ pub fn catalog() -> Catalog {
 }
 
 /// Takes away the CRD of the kind that a write is about, where it is a peer's and losing it loses no data; else that of
-/// KEDA's scalers. It comes back a minute later.
-pub fn remove_for_a_minute(world: &Arc<World>, call: &Call) {
+/// KEDA's scalers. It comes back after that time.
+pub fn remove_crd(world: &Arc<World>, call: &Call, away: Duration) {
     const MAY_GO: [&str; 6] = [
         "rollouts",
         "analysistemplates",
@@ -189,7 +189,7 @@ pub fn remove_for_a_minute(world: &Arc<World>, call: &Call) {
     world.server.change(|store| store.set_served(id, false));
     let world = Arc::clone(world);
     tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(away).await;
         world.note(|| format!("the CRD of {plural} is back"));
         world.server.change(|store| store.set_served(id, true));
     });

@@ -7,6 +7,8 @@ mod branches;
 pub mod catalog;
 mod entropy;
 pub mod models;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod mutation;
 pub mod oracle;
 pub mod plan;

@@ -4,7 +4,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+#[cfg(feature = "mutants")]
+use todo_operator_core::mutants::Mutant;
 use todo_operator_sim::catalog;
+#[cfg(feature = "mutants")]
+use todo_operator_sim::mutants;
 use todo_operator_sim::plan::Plan;
 use todo_operator_sim::scenario::{self, Scenario};
 use todo_operator_sim::suite;
@@ -31,6 +35,19 @@ enum Command {
         /// Only every n-th plan.
         #[arg(long, default_value_t = 1)]
         every: usize,
+        /// Also so many plans of each scenario with two faults.
+        #[arg(long, default_value_t = 0)]
+        pairs: usize,
+        /// Decides the delays, and which faults make pairs.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Puts deliberate bugs into the operator, one at a time, and says what catches each.
+    #[cfg(feature = "mutants")]
+    Mutants {
+        /// Looks for what catches them, and prints the table; else the table's plans are played.
+        #[arg(long)]
+        search: bool,
     },
     /// Plays one plan again and shows what happens.
     Replay {
@@ -39,6 +56,9 @@ enum Command {
         /// The plan, as a failure prints it: 7:crash-after@12.
         #[arg(default_value = "0")]
         plan: Plan,
+        /// Only how it ends.
+        #[arg(long)]
+        quiet: bool,
         /// Also the objects that are there at the end.
         #[arg(long)]
         objects: bool,
@@ -88,7 +108,12 @@ fn run(command: &Command) -> Result<bool, Box<dyn std::error::Error>> {
             }
             Ok(true)
         }
-        Command::Faults { scenario, every } => {
+        Command::Faults {
+            scenario,
+            every,
+            pairs,
+            seed,
+        } => {
             let chosen: Vec<&'static Scenario> = match scenario {
                 Some(name) => vec![find(name)?],
                 None => {
@@ -97,9 +122,9 @@ fn run(command: &Command) -> Result<bool, Box<dyn std::error::Error>> {
                 }
             };
             let begun = Instant::now();
-            let (mut played, mut failed) = (0, 0);
+            let (mut played, mut failed) = (0_u32, 0_u32);
             let mut play = |scenario: &'static Scenario, plans: Vec<Plan>| {
-                played += plans.len();
+                played = played.saturating_add(plans.len().try_into().unwrap_or(u32::MAX));
                 for failure in suite::run_all(scenario, plans) {
                     failed += 1;
                     println!("{} {}: {}", scenario.name, failure.plan, failure.violation);
@@ -110,28 +135,60 @@ fn run(command: &Command) -> Result<bool, Box<dyn std::error::Error>> {
             }
             for scenario in chosen {
                 let begun = Instant::now();
-                let plans: Vec<Plan> = suite::single_faults(scenario, 1)
-                    .into_iter()
-                    .step_by(*every)
-                    .collect();
+                let single = suite::single_faults(scenario, *seed);
+                let pairs = suite::pairs(scenario, *seed, *pairs);
+                let plans: Vec<Plan> = single.into_iter().step_by(*every).chain(pairs).collect();
                 let count = plans.len();
                 play(scenario, plans);
                 let seconds = begun.elapsed().as_secs_f64();
                 println!("{}: {count} plans in {seconds:.1} s", scenario.name);
             }
             let minutes = begun.elapsed().as_secs_f64() / 60.0;
-            println!(
-                "{played} plans, {failed} failures, {:.0} plans a minute",
-                f64::from(u32::try_from(played)?) / minutes
-            );
+            println!("plans {played}");
+            println!("failures {failed}");
+            println!("plans_per_min {:.0}", f64::from(played) / minutes);
             Ok(failed == 0)
+        }
+        #[cfg(feature = "mutants")]
+        Command::Mutants { search: true } => {
+            let mut uncaught = 0;
+            for mutant in Mutant::ALL {
+                match mutants::search(mutant) {
+                    Some(catch) => println!("{catch}"),
+                    None => {
+                        uncaught += 1;
+                        println!("# {mutant:?} is not caught");
+                    }
+                }
+            }
+            Ok(uncaught == 0)
+        }
+        #[cfg(feature = "mutants")]
+        Command::Mutants { search: false } => {
+            let table = mutants::read(include_str!("../mutants.txt"))?;
+            let mut caught = 0;
+            for mutant in Mutant::ALL {
+                let Some(catch) = table.iter().find(|catch| catch.mutant == mutant) else {
+                    println!("{mutant:?} is not in the table");
+                    continue;
+                };
+                match catch.play() {
+                    Some(violation) if violation.oracle == catch.oracle => caught += 1,
+                    Some(violation) => println!("{catch}: now {violation}"),
+                    None => println!("{catch}: not any more"),
+                }
+            }
+            println!("mutants {}", Mutant::ALL.len());
+            println!("mutants_caught {caught}");
+            Ok(caught == Mutant::ALL.len())
         }
         Command::Replay {
             scenario,
             plan,
+            quiet,
             objects,
         } => {
-            let report = suite::run(find(scenario)?, plan, true);
+            let report = suite::run(find(scenario)?, plan, !quiet);
             for line in &report.timeline {
                 println!("{:>10.3} {}", line.at.as_secs_f64(), line.what);
             }

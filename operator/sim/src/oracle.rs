@@ -9,7 +9,7 @@ use todo_operator_core::names::FIELD_MANAGER;
 
 use crate::actor::text;
 use crate::apiserver::server::metadata;
-use crate::apiserver::store::Store;
+use crate::apiserver::store::{Change, Key, Store};
 use crate::world::World;
 
 /// A promise that was broken.
@@ -244,13 +244,11 @@ impl EndState {
         self
     }
 
-    /// No object that stays was deleted and made anew.
+    /// No object that is there at the end was deleted and made anew.
     pub fn compare_made(&self, expected: &Self) -> Result<(), Violation> {
         let often = self.made.iter().find(|(name, times)| {
-            expected
-                .made
-                .get(*name)
-                .is_some_and(|expected| expected < times)
+            let made = expected.made.get(*name);
+            self.objects.contains_key(*name) && made.is_some_and(|expected| expected < times)
         });
         match often {
             Some((name, times)) => {
@@ -335,10 +333,9 @@ pub fn keeps_data(world: &World) -> Result<(), Violation> {
     if let Some(what) = lost {
         return violation(what);
     }
-    match world.knobs.kafka.losses().first() {
-        Some(what) => violation(what.clone()),
-        None => Ok(()),
-    }
+    let mut losses = world.knobs.kafka.losses();
+    losses.extend(world.knobs.postgres.losses());
+    losses.into_iter().next().map_or(Ok(()), violation)
 }
 
 fn shrunk(before: &Value, after: &Value) -> Option<&'static str> {
@@ -383,6 +380,56 @@ pub fn untouched(world: &World, app: &str, since: u64) -> Result<(), Violation> 
         Some(what) => Err(Violation::new("others unaffected", what)),
         None => Ok(()),
     }
+}
+
+/// At every moment since a Rollout's stable version first served, one of its pods is ready: also while a canary is on its
+/// way, and when it is rejected.
+pub fn stable_serves(world: &World) -> Result<(), Violation> {
+    let gap = world.server.read(|store| {
+        let kinds = [("argoproj.io", "rollouts"), ("", "pods")];
+        let mut changes: Vec<&Change> = kinds
+            .iter()
+            .filter_map(|(group, plural)| store.find(group, plural))
+            .flat_map(|id| store.changes_after(id, 0))
+            .collect();
+        changes.sort_by_key(|change| change.revision);
+        let mut stable: BTreeMap<&Key, (String, bool)> = BTreeMap::new();
+        let mut ready: BTreeMap<&Key, String> = BTreeMap::new();
+        for change in changes {
+            let key = &change.key;
+            let after = change.after.as_ref();
+            let hash = after.and_then(|object| ready_hash(object));
+            match after.and_then(|object| object.pointer("/status/stableRS")?.as_str()) {
+                Some(now) => {
+                    let served = stable.get(key).is_some_and(|(_, served)| *served);
+                    stable.insert(key, (now.to_owned(), served));
+                }
+                None => drop(stable.remove(key)),
+            }
+            match hash {
+                Some(hash) => drop(ready.insert(key, hash)),
+                None => drop(ready.remove(key)),
+            }
+            for (rollout, (hash, served)) in &mut stable {
+                let serves = ready
+                    .iter()
+                    .any(|(pod, of)| of == hash && pod.namespace == rollout.namespace);
+                if *served && !serves {
+                    return Some(format!("no pod of {} is ready", rollout.name));
+                }
+                *served = serves;
+            }
+        }
+        None
+    });
+    gap.map_or(Ok(()), |what| Err(Violation::new("stable serves", what)))
+}
+
+/// The pod-template hash of a pod that is ready.
+fn ready_hash(object: &Arc<Value>) -> Option<String> {
+    let ready = condition(object, "Ready").is_some_and(|ready| ready["status"] == "True");
+    let hash = object["metadata"]["labels"]["rollouts-pod-template-hash"].as_str()?;
+    (ready && object["kind"] == "Pod").then(|| hash.to_owned())
 }
 
 /// Every owner that an object names is there.

@@ -18,6 +18,12 @@ impl Plan {
         let faults = Vec::new();
         Self { seed, faults }
     }
+
+    /// Whether objects go with their CRD, and their pods with them.
+    pub fn removes_a_crd(&self) -> bool {
+        let mut faults = self.faults.iter();
+        faults.any(|fault| matches!(fault.what, What::CrdRemoved | What::CrdReplaced))
+    }
 }
 
 /// One thing that goes wrong.
@@ -46,8 +52,10 @@ pub enum What {
     Timeout,
     /// From this write on, the operator does not reach the API server until another one leads.
     LeaderChange,
-    /// At this write, the CRDs of a peer are removed; they come back a minute later.
+    /// At this write, the CRD of a peer is removed; it comes back a minute later.
     CrdRemoved,
+    /// At this write, the CRD of a peer is removed and made anew, with nothing of its kind.
+    CrdReplaced,
     /// The connection of a watch breaks before the event.
     WatchCut,
     /// The server has forgotten the history that the watch needs: it lists anew.
@@ -60,7 +68,7 @@ pub enum What {
 
 impl What {
     /// What can go wrong at a write.
-    pub const AT_WRITES: [Self; 8] = [
+    pub const AT_WRITES: [Self; 9] = [
         Self::CrashBefore,
         Self::CrashAfter,
         Self::ReplyLost,
@@ -69,6 +77,7 @@ impl What {
         Self::Timeout,
         Self::LeaderChange,
         Self::CrdRemoved,
+        Self::CrdReplaced,
     ];
     /// What can go wrong at an event of a watch.
     pub const AT_EVENTS: [Self; 4] = [
@@ -93,6 +102,7 @@ impl What {
             Self::Timeout => "timeout",
             Self::LeaderChange => "leader-change",
             Self::CrdRemoved => "crd-removed",
+            Self::CrdReplaced => "crd-replaced",
             Self::WatchCut => "watch-cut",
             Self::WatchGone => "watch-gone",
             Self::StaleList => "stale-list",

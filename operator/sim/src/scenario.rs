@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::actor::{Resource, resource, text};
+use crate::models::argocd::Application;
 use crate::oracle::{self, Violation};
 use crate::world::World;
 use todo_operator_core::names::LABEL_APP;
@@ -66,6 +67,11 @@ pub const ALL: &[Scenario] = &[
     scenario("release", |stage| Box::pin(release(stage))),
     scenario("canary-passes", |stage| Box::pin(canary_passes(stage))),
     scenario("canary-aborts", |stage| Box::pin(canary_aborts(stage))),
+    scenario("canary-aborts-later", |stage| {
+        Box::pin(canary_aborts_later(stage))
+    }),
+    scenario("rolling-fails", |stage| Box::pin(rolling_fails(stage))),
+    scenario("through-git", |stage| Box::pin(through_git(stage))),
     scenario("migration-fails", |stage| Box::pin(migration_fails(stage))),
     scenario("scale-during-canary", |stage| {
         Box::pin(scale_during_canary(stage))
@@ -133,6 +139,9 @@ impl Scenario {
             return Err(Violation::new("no write at rest", what));
         }
         oracle::owners_exist(world)?;
+        if !world.plan().removes_a_crd() {
+            oracle::stable_serves(world)?;
+        }
         if !self.allows.data_loss {
             oracle::keeps_data(world)?;
         }
@@ -160,6 +169,20 @@ impl Stage {
         applied
             .map(drop)
             .map_err(|failure| Violation::new("scenario", failure.message()))
+    }
+
+    /// Replaces the spec of the shop as a person does: what a server-side apply cannot take back, this can.
+    fn replace_spec(&self, spec: &Value) -> Outcome {
+        let person = self.world.person();
+        let Some(shop) = person.get(APPS, "test", "shop") else {
+            return Err(Violation::new("scenario", "shop is not there"));
+        };
+        let mut shop = Value::clone(&shop);
+        shop["spec"] = spec.clone();
+        self.world
+            .note(|| "kubectl replaces TodoApp shop".to_owned());
+        let replaced = person.replace(APPS, shop).map(drop);
+        replaced.map_err(|failure| Violation::new("scenario", failure.message()))
     }
 
     /// Changes an object as a person does.
@@ -301,6 +324,68 @@ async fn canary_aborts(stage: &Stage) -> Outcome {
     stage
         .until("web:1 serves alone", |world| serves(world, "web", "1"))
         .await
+}
+
+async fn canary_aborts_later(stage: &Stage) -> Outcome {
+    stage.create(WEB).await?;
+    stage.release("1.1.0", "web", "2")?;
+    stage.until_app("shop", "Ready", "Ready").await?;
+    stage.world.begin_of_faults();
+    stage.release("1.2.0", "web", "3-badmetric")?;
+    stage
+        .until_app("shop", "Degraded", "ReleaseRejected")
+        .await?;
+    stage
+        .until("web:2 serves alone", |world| serves(world, "web", "2"))
+        .await
+}
+
+async fn rolling_fails(stage: &Stage) -> Outcome {
+    stage.begin(MAILER).await?;
+    stage.release("1.1.0", "mailer", "2-crash")?;
+    stage
+        .until_app("shop", "Degraded", "ReleaseRejected")
+        .await?;
+    stage
+        .until("mailer:1 serves alone", |world| {
+            serves(world, "mailer", "1")
+        })
+        .await
+}
+
+/// The same as a canary that aborts, and one that passes after it, when Argo CD alone writes.
+async fn through_git(stage: &Stage) -> Outcome {
+    let gitops = &stage.world.knobs.gitops;
+    let commit = |message: &str, shop: &str| {
+        stage.world.note(|| format!("git commit: {message}"));
+        let file = [("test/shop.yaml", Some(shop))];
+        gitops.with_repository(|repository| repository.commit("main", message, file));
+    };
+    stage.apply(include_str!("../scenarios/environment.yaml"))?;
+    stage.apply(include_str!("../scenarios/bystander.yaml"))?;
+    stage.until_app("bystander", "Ready", "Ready").await?;
+    commit("shop", WEB);
+    gitops.add(Application {
+        name: "shop".to_owned(),
+        branch: "main".to_owned(),
+        path: "test".to_owned(),
+        namespace: "test".to_owned(),
+        self_heal: true,
+        prune: true,
+    });
+    stage.until_app("shop", "Ready", "Ready").await?;
+    stage.world.begin_of_faults();
+    commit("bad", &WEB.replace("web:1", "web:2-badmetric"));
+    stage
+        .until_app("shop", "Degraded", "ReleaseRejected")
+        .await?;
+    // Argo CD heals all the while, and what it applies must not bring the rejected release back.
+    stage.rest_for(REST).await?;
+    commit("good", &WEB.replace("web:1", "web:3"));
+    stage
+        .until("web:3 serves alone", |world| serves(world, "web", "3"))
+        .await?;
+    stage.until_app("shop", "Ready", "Ready").await
 }
 
 async fn migration_fails(stage: &Stage) -> Outcome {

@@ -5,6 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+
 use crate::branches::{Branches, Ending};
 use crate::oracle::{self, EndState, Violation};
 use crate::plan::{Fault, Plan, What};
@@ -49,8 +53,13 @@ fn play(scenario: &'static Scenario, plan: &Plan, timeline: bool) -> Report {
 }
 
 /// Plays a scenario once, and each of the plans, which have the same seed, from where its first fault is met.
-fn play_together(scenario: &'static Scenario, seed: u64, plans: Vec<Plan>) -> Vec<(Plan, Ending)> {
-    let branches = Arc::new(Branches::new(plans));
+fn play_together(
+    scenario: &'static Scenario,
+    seed: u64,
+    plans: Vec<Plan>,
+    until_broken: bool,
+) -> Vec<(Plan, Ending)> {
+    let branches = Arc::new(Branches::new(plans, until_broken));
     let shared = Arc::clone(&branches);
     let trunk = thread::spawn(move || {
         let played = catch_unwind(AssertUnwindSafe(|| {
@@ -159,14 +168,12 @@ pub fn run(scenario: &'static Scenario, plan: &Plan, timeline: bool) -> Report {
 /// Compares a run that kept the promises that it can be judged by alone with the run without faults.
 fn judge(scenario: &'static Scenario, plan: &Plan, report: &mut Report) {
     let expected = without_faults(scenario);
-    let mut faults = plan.faults.iter();
-    let is_crd_removed = faults.any(|fault| fault.what == What::CrdRemoved);
     let compare = || {
         if let Some(violation) = &expected.violation {
             return Err(violation.clone());
         }
-        if is_crd_removed {
-            // What went with its CRD, and its pods, are others now.
+        if plan.removes_a_crd() {
+            // What went with it, and its pods, are others now.
             let end = |report: &Report| report.end.clone().without_peers_words();
             return end(report).compare(&end(&expected));
         }
@@ -198,6 +205,21 @@ pub fn single_faults(scenario: &'static Scenario, seed: u64) -> Vec<Plan> {
         .collect()
 }
 
+/// Plans of a scenario with two faults, chosen by the seed.
+pub fn pairs(scenario: &'static Scenario, seed: u64, count: usize) -> Vec<Plan> {
+    let mut single: Vec<Fault> = single_faults(scenario, seed)
+        .into_iter()
+        .flat_map(|plan| plan.faults)
+        .collect();
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut pair = || {
+        let (chosen, _) = single.partial_shuffle(&mut random, 2);
+        let faults = chosen.to_vec();
+        Plan { seed, faults }
+    };
+    (0..count).map(|_| pair()).collect()
+}
+
 /// A run that broke a promise.
 #[derive(Debug)]
 pub struct Failure {
@@ -209,6 +231,21 @@ pub struct Failure {
     pub violation: Violation,
 }
 
+/// The first of these plans, which have the same seed, that is seen to break a promise.
+pub fn first_broken(
+    scenario: &'static Scenario,
+    seed: u64,
+    plans: Vec<Plan>,
+) -> Option<(Plan, Violation)> {
+    let endings = play_together(scenario, seed, plans, true);
+    let mut broken = endings
+        .into_iter()
+        .filter(|(_, ending)| *ending == Ending::Broken);
+    let (plan, _) = broken.next()?;
+    let violation = run(scenario, &plan, false).violation?;
+    Some((plan, violation))
+}
+
 /// Plays plans of a scenario; returns those that broke a promise.
 pub fn run_all(scenario: &'static Scenario, plans: Vec<Plan>) -> Vec<Failure> {
     without_faults(scenario);
@@ -218,7 +255,7 @@ pub fn run_all(scenario: &'static Scenario, plans: Vec<Plan>) -> Vec<Failure> {
     }
     let endings = by_seed
         .into_iter()
-        .flat_map(|(seed, plans)| play_together(scenario, seed, plans));
+        .flat_map(|(seed, plans)| play_together(scenario, seed, plans, false));
     endings
         .filter_map(|(plan, ending)| {
             let violation = match ending {

@@ -360,7 +360,11 @@ impl Network for Connection {
                 Fate::Unreachable
             }
             Some(What::CrdRemoved) => {
-                crate::catalog::remove_for_a_minute(&self.world, call);
+                crate::catalog::remove_crd(&self.world, call, Duration::from_secs(60));
+                Fate::Answered
+            }
+            Some(What::CrdReplaced) => {
+                crate::catalog::remove_crd(&self.world, call, Duration::from_millis(100));
                 Fate::Answered
             }
             Some(What::WatchCut | What::WatchGone | What::StaleList | What::Merged) => {

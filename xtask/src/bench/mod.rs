@@ -14,6 +14,7 @@ mod operator;
 mod release;
 mod report;
 mod restart;
+mod sim;
 mod stage;
 
 use std::path::PathBuf;
@@ -59,6 +60,8 @@ pub enum Bench {
     Restart,
     /// Resident memory by applications.
     Memory,
+    /// Plans that the simulation plays in a minute, its likeness to a real API server, and the bugs that it catches.
+    Sim,
 }
 
 impl Bench {
@@ -69,6 +72,7 @@ impl Bench {
             Self::Idle => "idle",
             Self::Restart => "restart",
             Self::Memory => "memory",
+            Self::Sim => "sim",
         }
     }
 }
@@ -76,6 +80,10 @@ impl Bench {
 /// Runs one measurement.
 pub fn run(args: &Args) -> Result<()> {
     let root = repository::root()?;
+    if args.name == Bench::Sim {
+        finish(args, &sim::run(&root)?);
+        return Ok(());
+    }
     if release::is_debug_build() {
         prerequisites::ensure(true)?;
         return release::continue_in(&root);
@@ -99,6 +107,7 @@ pub fn run(args: &Args) -> Result<()> {
                 Bench::Idle => idle::run(args, &root, &executable).await,
                 Bench::Restart => restart::run(args, &root, &executable).await,
                 Bench::Memory => memory::run(args, &root, &executable).await,
+                Bench::Sim => sim::run(&root),
             }
         };
         // An interrupted bench is dropped, and its cluster with it.

@@ -16,6 +16,7 @@ use todo_operator_core::child::ChildKey;
 use todo_operator_core::inputs::PodInputs;
 use todo_operator_core::kind::Kind;
 use todo_operator_core::live::{Children, Detail, Live};
+use todo_operator_core::mutants::Mutant;
 use todo_operator_core::plan::{self, Deletion, Observed, Plan, Write};
 use todo_operator_core::release::{self, Decision, RevisionData};
 use todo_operator_core::render;
@@ -249,7 +250,7 @@ async fn converge(
     let previous = app.status.clone().unwrap_or_default();
     let decision = release::decide(valid, &wanted, &children, &previous.rejected, context.now());
     let rejected = release::record(&previous.rejected, &decision.rejections);
-    let app = &if decision.rejections.is_empty() {
+    let app = &if decision.rejections.is_empty() || Mutant::ForgetsRejection.is_on() {
         Arc::clone(app)
     } else {
         // On record before anything goes back: once the workload is on the last good release, nothing else says that
@@ -339,7 +340,10 @@ async fn converge(
     let mut failures = failures
         .into_iter()
         .filter(|failure| !failure.is_missing_kind());
-    if let Some(first) = failures.next() {
+    if let Some(first) = failures.next()
+        && !Mutant::SwallowsErrors.is_on()
+        && !(Mutant::SwallowsConflicts.is_on() && first.is_conflict())
+    {
         return Err(Error::Apply {
             first,
             count: 1 + failures.count(),
@@ -349,8 +353,8 @@ async fn converge(
         return Err(Error::Kafka(error));
     }
     // What the release before it alone had use for can go now. The watch does not bring our own writes.
-    let look_at_once =
-        is_proven_now || is_past_barrier(valid, &wanted, &decision, &plan, &observed);
+    let look_at_once = is_proven_now && !Mutant::WaitsForOwnWrite.is_on()
+        || is_past_barrier(valid, &wanted, &decision, &plan, &observed);
     let again_in = if look_at_once {
         Some(jiff::SignedDuration::ZERO)
     } else {
@@ -407,7 +411,8 @@ fn needs_cleanup(app: &ValidApp<'_>) -> bool {
         .messaging
         .as_ref()
         .is_some_and(|messaging| !messaging.topics.is_empty());
-    spec.deletion_policy == DeletionPolicy::Delete && (has_topics || spec.databases.is_some())
+    let takes_data = spec.deletion_policy == DeletionPolicy::Delete || Mutant::DeletesData.is_on();
+    takes_data && (has_topics || spec.databases.is_some()) && !Mutant::ForgetsFinalizer.is_on()
 }
 
 /// Hash of everything that is rendered, and of what changes in it by what others do: a canary under way, and one that was

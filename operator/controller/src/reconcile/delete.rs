@@ -13,6 +13,7 @@ use serde_json::json;
 use todo_operator_api::app::DeletionPolicy;
 use todo_operator_api::environment::MessagingProvider;
 use todo_operator_api::{TodoApp, TodoEnvironment};
+use todo_operator_core::mutants::Mutant;
 use todo_operator_core::names::FINALIZER;
 use todo_operator_core::plan;
 use todo_operator_core::topics;
@@ -87,7 +88,7 @@ pub async fn finalize(
         context.memory.forget(key);
         return Ok(Action::await_change());
     }
-    if app.spec.deletion_policy == DeletionPolicy::Delete {
+    if app.spec.deletion_policy == DeletionPolicy::Delete || Mutant::DeletesData.is_on() {
         let children = context.index.app(key);
         let stateful: Vec<_> = children
             .iter()

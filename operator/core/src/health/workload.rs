@@ -6,6 +6,7 @@ use super::replica_set::replica_failure;
 use super::{Cause, Health, template};
 use crate::fields::{Condition, boxed, integer, is_observed, is_true, text};
 use crate::live::{Detail, Workload};
+use crate::mutants::Mutant;
 use crate::names;
 use crate::projection;
 
@@ -23,7 +24,7 @@ pub(super) fn deployment(object: &Value) -> (Health, Detail) {
         count("replicas"),
         count("availableReplicas"),
     );
-    if !is_observed(object) {
+    if !is_observed(object) && !Mutant::TrustsOldDeploymentStatus.is_on() {
         workload.in_flight = true;
         return (Health::unobserved(), detail(workload));
     }

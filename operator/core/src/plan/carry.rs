@@ -8,6 +8,7 @@ use crate::canonical;
 use crate::child::Child;
 use crate::kind::Kind;
 use crate::live::{Children, Detail, Live, Workload, find};
+use crate::mutants::Mutant;
 use crate::names::{ANNOTATION_OVERLOOKED, ROLLOUTS_POD_TEMPLATE_HASH};
 use crate::projection;
 use crate::render;
@@ -64,7 +65,8 @@ pub fn write(app: &ValidApp<'_>, child: &Child, children: &Children, now: i64) -
                 // Argo Rollouts begins again at step 0 when the steps change.
                 set(&mut child.body, "strategy", (**strategy).clone());
             }
-            let scaled = scaled_by_others(app, &child, children);
+            let scaled =
+                scaled_by_others(app, &child, children) && !Mutant::OverwritesReplicas.is_on();
             match replicas(&child, workload, scaled) {
                 Some(wanted) => {
                     must_write = !scaled && workload.replicas != Some(wanted);
@@ -74,7 +76,7 @@ pub fn write(app: &ValidApp<'_>, child: &Child, children: &Children, now: i64) -
             }
             shared = scaled;
         }
-        Detail::Service { hash: Some(hash) } => {
+        Detail::Service { hash: Some(hash) } if !Mutant::OverwritesSelectors.is_on() => {
             if let Some(selector) = child
                 .body
                 .pointer_mut("/spec/selector")
@@ -84,14 +86,14 @@ pub fn write(app: &ValidApp<'_>, child: &Child, children: &Children, now: i64) -
             }
             shared = true;
         }
-        Detail::Weights(weights) => {
+        Detail::Weights(weights) if !Mutant::OverwritesWeights.is_on() => {
             carry_weights(&mut child.body, weights);
             shared = true;
         }
         _ => {}
     }
     let wanted = canonical::digest(&projection::neutral(child.key.kind, &child.body));
-    if !must_write && wanted == live.owned {
+    if !must_write && wanted == live.owned && !Mutant::AppliesWithoutDifference.is_on() {
         return None;
     }
     if shared {
@@ -177,6 +179,7 @@ pub fn is_overlooked(kind: Kind, live: &Live, now: i64) -> bool {
         return false;
     };
     kind == Kind::Rollout
+        && !Mutant::LeavesOverlooked.is_on()
         && workload.unobserved
         && (workload.told_to_look || now.saturating_sub(live.written) >= OVERLOOKED_SECONDS)
 }

@@ -17,8 +17,8 @@ use crate::child::{Child, ChildKey};
 use crate::inputs::PodInputs;
 use crate::kind::Kind;
 use crate::live::{Children, Detail, Live, RevisionComponent, RevisionSummary, Workload, find};
+use crate::mutants::Mutant;
 use crate::names;
-
 use crate::render::metadata;
 use crate::validate::{ValidApp, ValidComponent};
 
@@ -69,6 +69,9 @@ impl RevisionData {
 
 /// The revision with the highest number: the last good one.
 pub fn last_good(children: &Children) -> Option<(&ChildKey, &RevisionSummary)> {
+    if Mutant::GoesBackTooFar.is_on() {
+        return revisions(children).min_by_key(|(_, revision)| revision.number);
+    }
     revisions(children).max_by_key(|(_, revision)| revision.number)
 }
 
@@ -166,7 +169,7 @@ fn matches(
     hash: &str,
     proven: Option<&RevisionComponent>,
 ) -> bool {
-    if rejection.component != name {
+    if rejection.component != name || Mutant::RetriesRejected.is_on() {
         return false;
     }
     if rejection.inputs_hash == hash {

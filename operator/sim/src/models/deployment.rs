@@ -2,6 +2,7 @@
 //!
 //! Left out: `Recreate`, proportional scaling in the middle of an update, and adoption of orphans.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,7 +91,7 @@ impl Rolling<'_> {
             Some(new) => new,
             // A new template waits until the pause ends.
             None if is_paused => return self.report(None),
-            None => self.create(&hash)?,
+            None => match self.create(&hash)? {},
         };
         self.number_revision(new)?;
         let scaled = self.scale_new(new)? || (!is_paused && self.scale_old(new)?);
@@ -101,7 +102,7 @@ impl Rolling<'_> {
     }
 
     /// Makes the ReplicaSet of the template (`getNewReplicaSet` in `sync.go`).
-    fn create(&mut self, hash: &str) -> Result<usize, Interrupted> {
+    fn create(&mut self, hash: &str) -> Result<Infallible, Interrupted> {
         let mut template = self.deployment["spec"]["template"].clone();
         template["metadata"]["labels"][HASH] = json!(hash);
         let mut selector = self.deployment["spec"]["selector"].clone();
@@ -123,11 +124,15 @@ impl Rolling<'_> {
                 "template": template,
             },
         });
-        let set = self.client.create(REPLICA_SETS, set)?;
+        self.client.create(REPLICA_SETS, set)?;
         let message = format!("Created new replica set {set_name:?}");
         self.say(PROGRESSING, "True", "NewReplicaSetCreated", &message);
-        self.sets.push(Set(set));
-        Ok(self.sets.len() - 1)
+        let mut status = self.deployment["status"].clone();
+        status["conditions"] = json!(self.conditions);
+        self.client
+            .set_status(DEPLOYMENTS, self.deployment, status)?;
+        // The deployment that we hold is no longer the stored one: the rest follows at the next round.
+        Err(Interrupted)
     }
 
     fn last_revision(&self, except: Option<usize>) -> i64 {
@@ -333,7 +338,7 @@ impl Rolling<'_> {
         };
         let after = |field: &str| status[field].as_i64().unwrap_or_default();
         let old = |of: &dyn Fn(&str) -> i64| of("replicas") - of("updatedReplicas");
-        after("updatedReplicas") != before("updatedReplicas")
+        after("updatedReplicas") > before("updatedReplicas")
             || old(&after) < old(&before)
             || after("readyReplicas") > before("readyReplicas")
             || after("availableReplicas") > before("availableReplicas")

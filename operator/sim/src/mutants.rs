@@ -1,0 +1,109 @@
+//! Deliberate bugs of the operator, and what catches each.
+
+use std::fmt;
+
+use todo_operator_core::mutants::Mutant;
+
+use crate::oracle::Violation;
+use crate::plan::Plan;
+use crate::scenario::{self, Scenario};
+use crate::suite;
+
+/// Seed of every run that looks for a mutant.
+const SEED: u64 = 1;
+
+/// What catches a mutant.
+pub struct Catch {
+    /// The mutant.
+    pub mutant: Mutant,
+    /// The scenario.
+    pub scenario: &'static Scenario,
+    /// The plan: without faults where the bug shows at once.
+    pub plan: Plan,
+    /// The oracle.
+    pub oracle: String,
+}
+
+/// `LeavesOrphans release 1 end state`
+impl fmt::Display for Catch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scenario, plan, oracle) = (self.scenario.name, &self.plan, &self.oracle);
+        write!(f, "{:?} {scenario} {plan} {oracle}", self.mutant)
+    }
+}
+
+/// A line of the table that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} names no mutant, scenario, plan and oracle")]
+pub struct NoCatch(String);
+
+/// The table.
+pub fn read(table: &str) -> Result<Vec<Catch>, NoCatch> {
+    let lines = table
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines
+        .map(|line| {
+            let mut words = line.splitn(4, ' ');
+            let mut word = || words.next().unwrap_or_default();
+            let name = word();
+            let mutant = Mutant::ALL
+                .into_iter()
+                .find(|mutant| format!("{mutant:?}") == name);
+            let (scenario, plan, oracle) = (Scenario::find(word()), word().parse(), word());
+            match (mutant, scenario, plan) {
+                (Some(mutant), Some(scenario), Ok(plan)) => Ok(Catch {
+                    mutant,
+                    scenario,
+                    plan,
+                    oracle: oracle.to_owned(),
+                }),
+                _ => Err(NoCatch(line.to_owned())),
+            }
+        })
+        .collect()
+}
+
+impl Catch {
+    /// Plays it: what is broken with the mutant in.
+    pub fn play(&self) -> Option<Violation> {
+        // What it is compared with has no bug.
+        suite::without_faults(self.scenario);
+        with(self.mutant, || {
+            suite::run(self.scenario, &self.plan, false).violation
+        })
+    }
+}
+
+/// Looks through every single fault of every scenario, those that nothing goes wrong in first.
+pub fn search(mutant: Mutant) -> Option<Catch> {
+    let scenarios = || scenario::ALL.iter().filter(|scenario| scenario.with_faults);
+    let catch = |scenario, plan, violation: Violation| Catch {
+        mutant,
+        scenario,
+        plan,
+        oracle: violation.oracle.to_owned(),
+    };
+    scenarios().for_each(|scenario| drop(suite::without_faults(scenario)));
+    with(mutant, || {
+        let at_once = scenarios().find_map(|scenario| {
+            let plan = Plan::of(SEED);
+            let violation = suite::run(scenario, &plan, false).violation?;
+            Some(catch(scenario, plan, violation))
+        });
+        at_once.or_else(|| {
+            scenarios().find_map(|scenario| {
+                let plans = suite::single_faults(scenario, SEED);
+                let (plan, violation) = suite::first_broken(scenario, SEED, plans)?;
+                Some(catch(scenario, plan, violation))
+            })
+        })
+    })
+}
+
+fn with<T>(mutant: Mutant, then: impl FnOnce() -> T) -> T {
+    Mutant::put_in(Some(mutant));
+    let result = then();
+    Mutant::put_in(None);
+    result
+}

@@ -398,7 +398,7 @@ pub fn stable_serves(world: &World) -> Result<(), Violation> {
         for change in changes {
             let key = &change.key;
             let after = change.after.as_ref();
-            let hash = after.and_then(|object| ready_hash(object));
+            let hash = after.and_then(ready_hash);
             match after.and_then(|object| object.pointer("/status/stableRS")?.as_str()) {
                 Some(now) => {
                     let served = stable.get(key).is_some_and(|(_, served)| *served);

@@ -48,6 +48,12 @@ enum Command {
         /// Looks for what catches them, and prints the table; else the table's plans are played.
         #[arg(long)]
         search: bool,
+        /// Looks for this one alone.
+        #[arg(long, requires = "search")]
+        mutant: Option<String>,
+        /// Looks in this scenario alone.
+        #[arg(long, requires = "search")]
+        scenario: Option<String>,
     },
     /// Plays one plan again and shows what happens.
     Replay {
@@ -86,6 +92,15 @@ fn find(name: &str) -> Result<&'static Scenario, String> {
     })
 }
 
+/// The scenario of that name, or all that are played with faults.
+fn chosen(name: Option<&str>) -> Result<Vec<&'static Scenario>, String> {
+    let all = scenario::ALL.iter();
+    name.map_or_else(
+        || Ok(all.filter(|scenario| scenario.with_faults).collect()),
+        |name| Ok(vec![find(name)?]),
+    )
+}
+
 /// Plans that once broke a promise.
 fn regressions() -> Result<Vec<(&'static Scenario, Plan)>, Box<dyn std::error::Error>> {
     include_str!("../regressions.txt")
@@ -114,13 +129,7 @@ fn run(command: &Command) -> Result<bool, Box<dyn std::error::Error>> {
             pairs,
             seed,
         } => {
-            let chosen: Vec<&'static Scenario> = match scenario {
-                Some(name) => vec![find(name)?],
-                None => {
-                    let all = scenario::ALL.iter();
-                    all.filter(|scenario| scenario.with_faults).collect()
-                }
-            };
+            let chosen = chosen(scenario.as_deref())?;
             let begun = Instant::now();
             let (mut played, mut failed) = (0_u32, 0_u32);
             let mut play = |scenario: &'static Scenario, plans: Vec<Plan>| {
@@ -150,21 +159,31 @@ fn run(command: &Command) -> Result<bool, Box<dyn std::error::Error>> {
             Ok(failed == 0)
         }
         #[cfg(feature = "mutants")]
-        Command::Mutants { search: true } => {
+        Command::Mutants {
+            search: true,
+            mutant,
+            scenario,
+        } => {
+            let scenarios = chosen(scenario.as_deref())?;
+            let wanted = |name: &str| mutant.as_deref().is_none_or(|wanted| wanted == name);
             let mut uncaught = 0;
             for mutant in Mutant::ALL {
-                match mutants::search(mutant) {
+                let name = format!("{mutant:?}");
+                if !wanted(&name) {
+                    continue;
+                }
+                match mutants::search(mutant, &scenarios) {
                     Some(catch) => println!("{catch}"),
                     None => {
                         uncaught += 1;
-                        println!("# {mutant:?} is not caught");
+                        println!("# {name} is not caught");
                     }
                 }
             }
             Ok(uncaught == 0)
         }
         #[cfg(feature = "mutants")]
-        Command::Mutants { search: false } => {
+        Command::Mutants { search: false, .. } => {
             let table = mutants::read(include_str!("../mutants.txt"))?;
             let mut caught = 0;
             for mutant in Mutant::ALL {

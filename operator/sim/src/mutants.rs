@@ -6,7 +6,7 @@ use todo_operator_core::mutants::Mutant;
 
 use crate::oracle::Violation;
 use crate::plan::Plan;
-use crate::scenario::{self, Scenario};
+use crate::scenario::Scenario;
 use crate::suite;
 
 /// Seed of every run that looks for a mutant.
@@ -75,24 +75,25 @@ impl Catch {
     }
 }
 
-/// Looks through every single fault of every scenario, those that nothing goes wrong in first.
-pub fn search(mutant: Mutant) -> Option<Catch> {
-    let scenarios = || scenario::ALL.iter().filter(|scenario| scenario.with_faults);
+/// Looks through runs of these scenarios in which nothing goes wrong, then through every single fault of them.
+pub fn search(mutant: Mutant, scenarios: &[&'static Scenario]) -> Option<Catch> {
     let catch = |scenario, plan, violation: Violation| Catch {
         mutant,
         scenario,
         plan,
         oracle: violation.oracle.to_owned(),
     };
-    scenarios().for_each(|scenario| drop(suite::without_faults(scenario)));
+    for scenario in scenarios {
+        suite::without_faults(scenario);
+    }
     with(mutant, || {
-        let at_once = scenarios().find_map(|scenario| {
+        let at_once = scenarios.iter().find_map(|scenario| {
             let plan = Plan::of(SEED);
             let violation = suite::run(scenario, &plan, false).violation?;
             Some(catch(scenario, plan, violation))
         });
         at_once.or_else(|| {
-            scenarios().find_map(|scenario| {
+            scenarios.iter().find_map(|scenario| {
                 let plans = suite::single_faults(scenario, SEED);
                 let (plan, violation) = suite::first_broken(scenario, SEED, plans)?;
                 Some(catch(scenario, plan, violation))

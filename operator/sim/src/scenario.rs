@@ -20,6 +20,8 @@ pub const APPS: Resource = resource("todo-operator.dev", "todoapps");
 /// The longest time, in the simulation, that anything may take: canaries with their pauses, deadlines, and a lease that
 /// has to run out.
 const LIVENESS: Duration = Duration::from_secs(3 * 3600);
+/// More writes of the operators than any scenario needs.
+const MOST_WRITES: usize = 10_000;
 /// Time without a write after which a world is at rest.
 const REST: Duration = Duration::from_secs(120);
 /// Time for which nothing may be written once the world is at rest: long enough that topics are looked at again.
@@ -208,6 +210,10 @@ impl Stage {
         while !holds(&self.world) {
             if self.world.clock.elapsed() - begun > LIVENESS {
                 return Err(Violation::new("liveness", format!("never: {what}")));
+            }
+            let (writes, _) = self.world.counts();
+            if writes > MOST_WRITES {
+                return Err(Violation::new("liveness", "it writes without end"));
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }

@@ -217,7 +217,8 @@ fn finish(layer: Layer, mut bundle: Vec<(String, Content)>) -> Result<Layer> {
 /// If a library is missing or belongs to no package.
 pub fn packages_of(program: &Path) -> Result<BTreeSet<String>> {
     let mut ldd = dying_with_us("ldd");
-    ldd.arg(program);
+    // In other languages "not found" is said otherwise.
+    ldd.arg(program).env("LC_ALL", "C");
     let what = format!("the list of libraries of {}", program.display());
     let mut packages = BTreeSet::new();
     for library in libraries(&output(ldd, &what)?).map_err(|library| Error::Unfit {

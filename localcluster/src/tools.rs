@@ -296,7 +296,7 @@ pub(crate) fn go(dir: &Path) -> Command {
 }
 
 /// A command that ends when the thread that runs it does: nobody wants a build whose asker was interrupted.
-fn dying_with_us(program: &str) -> Command {
+pub(crate) fn dying_with_us(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "--", program]);
     command
@@ -398,6 +398,9 @@ fn missing(program: String) -> Error {
         "mvn" => "install Apache Maven (Debian: apt-get install maven)",
         "java" => "install Java 17 or later (Debian: apt-get install openjdk-17-jre-headless)",
         "setpriv" => "install util-linux",
+        "apt-get" | "dpkg-deb" | "dpkg-query" => {
+            "images are made of Debian packages: run this on Debian or Ubuntu, or use operator/Dockerfile"
+        }
         _ => "install it",
     };
     Error::MissingProgram { program, hint }

@@ -1,0 +1,259 @@
+//! Starts a cluster with a real node, uses it, and looks whether anything of it stays on the machine. Needs root.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
+use kube::Client;
+use kube::api::{Api, LogParams, PostParams};
+use localcluster::{Cluster, Config, Node, Part, write_static_image};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const IMAGE: &str = "localhost/pod-of-the-test:1";
+
+/// What a node may leave on the machine, and must not.
+#[derive(Debug, PartialEq, Eq)]
+struct Machine {
+    links: BTreeSet<String>,
+    /// Network and mount namespaces that some process is in, besides our own.
+    mounts: String,
+    routes: String,
+    rules: String,
+    named_namespaces: String,
+    sysctls: Vec<String>,
+    cgroups: BTreeSet<String>,
+}
+
+impl Machine {
+    fn now() -> Self {
+        let sysctls = [
+            "vm/overcommit_memory",
+            "vm/panic_on_oom",
+            "kernel/panic",
+            "kernel/panic_on_oops",
+            "net/ipv4/ip_forward",
+        ];
+        let names = |dir: &str| -> BTreeSet<String> {
+            let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+            entries
+                .map(|entry| entry.path().display().to_string())
+                .collect()
+        };
+        let hierarchies = names("/sys/fs/cgroup");
+        Self {
+            links: names("/sys/class/net"),
+            mounts: fs::read_to_string("/proc/self/mounts").unwrap(),
+            routes: output("ip", &["route", "show", "table", "all"]),
+            rules: output("nft", &["list", "ruleset"]),
+            named_namespaces: output("ip", &["netns", "list"]),
+            sysctls: sysctls
+                .iter()
+                .map(|name| fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap())
+                .collect(),
+            cgroups: hierarchies.iter().flat_map(|dir| names(dir)).collect(),
+        }
+    }
+}
+
+fn output(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{program}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Processes that are in another process namespace than we, with their command lines.
+fn processes_elsewhere() -> BTreeSet<String> {
+    let ours = fs::read_link("/proc/self/ns/pid").unwrap();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter(|process| {
+            fs::read_link(process.path().join("ns/pid")).is_ok_and(|theirs| theirs != ours)
+        })
+        .map(|process| {
+            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            format!(
+                "{} {}",
+                process.file_name().to_string_lossy(),
+                String::from_utf8_lossy(&line).replace('\0', " ")
+            )
+        })
+        .collect()
+}
+
+fn image(dir: &Path) -> PathBuf {
+    let source = dir.join("main.go");
+    fs::write(&source, include_str!("node/pod.go")).unwrap();
+    let program = dir.join("pod");
+    let built = Command::new("go")
+        .current_dir(dir)
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "")
+        .env("GOWORK", "off")
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(&source)
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{built:?}");
+    let file = dir.join("pod.tar");
+    write_static_image(&program, IMAGE, &file).unwrap();
+    file
+}
+
+async fn create<K>(client: &Client, object: Value)
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + serde::Serialize,
+    K::DynamicType: Default,
+{
+    let api: Api<K> = Api::default_namespaced(client.clone());
+    let object: K = serde_json::from_value(object).unwrap();
+    api.create(&PostParams::default(), &object).await.unwrap();
+}
+
+fn pod() -> Value {
+    json!({
+        "metadata": {"name": "web", "labels": {"app": "web"}},
+        "spec": {
+            "containers": [{
+                "name": "web",
+                "image": IMAGE,
+                "imagePullPolicy": "Never",
+                "readinessProbe": {"httpGet": {"path": "/hello", "port": 8080}, "periodSeconds": 1},
+                "securityContext": {"runAsUser": 1000, "runAsNonRoot": true},
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            }],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+        },
+    })
+}
+
+async fn until<F: Future<Output = Result<String, String>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> String {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(e) => assert!(
+                Instant::now() < deadline,
+                "{what}: not within {DEADLINE:?}: {e}"
+            ),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn until_ready(client: &Client, name: &str) {
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    until(&format!("the pod {name} is ready"), || async {
+        let status = pods.get(name).await.unwrap().status.unwrap_or_default();
+        let conditions = status.conditions.iter().flatten();
+        let is_ready = |c: &&k8s_openapi::api::core::v1::PodCondition| {
+            c.type_ == "Ready" && c.status == "True"
+        };
+        match conditions.clone().find(is_ready) {
+            Some(_) => Ok(String::new()),
+            None => Err(format!("{status:?}")),
+        }
+    })
+    .await;
+}
+
+/// The body of an answer with status 200.
+async fn get(address: &str, path: &str) -> Result<String, String> {
+    let ask = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(10), ask)
+        .await
+        .map_err(|e| e.to_string())?
+        .map_err(|e| e.to_string())?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    match head.contains(" 200 ") {
+        true => Ok(body.to_owned()),
+        false => Err(answer),
+    }
+}
+
+fn is_root() -> bool {
+    let is = nix::unistd::geteuid().is_root();
+    if !is {
+        eprintln!("skipped: a real node needs root");
+    }
+    is
+}
+
+#[tokio::test]
+async fn pods_run_with_names_volumes_and_services_and_nothing_stays() {
+    if !is_root() {
+        return;
+    }
+    let (before, others) = (Machine::now(), processes_elsewhere());
+    let dir = tempfile::tempdir().unwrap();
+    let image = image(dir.path());
+    let cluster = Cluster::start(Config::control_plane().node(Node::Kubelet))
+        .await
+        .unwrap();
+    let client = cluster.client().unwrap();
+    cluster.load_image(&image).await.unwrap();
+
+    let claim = json!({
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+    });
+    create::<PersistentVolumeClaim>(&client, claim).await;
+    let service = json!({
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    });
+    create::<Service>(&client, service).await;
+    create::<Pod>(&client, pod()).await;
+    until_ready(&client, "web").await;
+
+    let services: Api<Service> = Api::default_namespaced(client.clone());
+    let service = services.get("web").await.unwrap().spec.unwrap();
+    let address = service.cluster_ip.unwrap();
+    let web = format!("{address}:80");
+    // kube-proxy follows the readiness of pods a little later.
+    let ask = |path: &'static str| until(path, || get(&web, path));
+    assert_eq!(ask("/hello").await, "hello from web");
+    let name = "/resolve?name=web.default.svc.cluster.local";
+    assert_eq!(ask(name).await, address);
+    assert_eq!(ask("/resolve?name=web").await, address);
+    // Through the Service to itself.
+    assert_eq!(ask("/get?url=http://web/hello").await, "200 OK");
+    assert_eq!(ask("/write?text=kept").await, "written");
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    let log = pods.logs("web", &LogParams::default()).await.unwrap();
+    assert_eq!(log, "listening\n");
+
+    // As if the machine had lost power: the pod is started again, with its volume.
+    cluster.restart_part(Part::Namespaces).await.unwrap();
+    assert_eq!(ask("/read").await, "kept");
+
+    let state = cluster.state().to_owned();
+    assert!(processes_elsewhere().len() > others.len());
+    cluster.stop().unwrap();
+    assert_eq!(processes_elsewhere(), others);
+    assert_eq!(Machine::now(), before);
+    assert!(!state.exists());
+}

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -20,17 +19,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const DEADLINE: Duration = Duration::from_secs(60);
 const IMAGE: &str = "localhost/pod-of-the-test:1";
 
-/// What a node may leave on the machine, and must not.
+/// What is the machine's as a whole: a node must leave it as it was.
 #[derive(Debug, PartialEq, Eq)]
 struct Machine {
-    links: BTreeSet<String>,
-    /// Network and mount namespaces that some process is in, besides our own.
-    mounts: String,
-    routes: String,
-    rules: String,
-    named_namespaces: String,
     sysctls: Vec<String>,
-    cgroups: BTreeSet<String>,
+    rules: String,
 }
 
 impl Machine {
@@ -42,25 +35,88 @@ impl Machine {
             "kernel/panic_on_oops",
             "net/ipv4/ip_forward",
         ];
-        let names = |dir: &str| -> BTreeSet<String> {
-            let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-            entries
-                .map(|entry| entry.path().display().to_string())
-                .collect()
-        };
-        let hierarchies = names("/sys/fs/cgroup");
+        let read = |name: &&str| fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap();
         Self {
-            links: names("/sys/class/net"),
-            mounts: fs::read_to_string("/proc/self/mounts").unwrap(),
-            routes: output("ip", &["route", "show", "table", "all"]),
+            sysctls: sysctls.iter().map(read).collect(),
             rules: output("nft", &["list", "ruleset"]),
-            named_namespaces: output("ip", &["netns", "list"]),
-            sysctls: sysctls
-                .iter()
-                .map(|name| fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap())
-                .collect(),
-            cgroups: hierarchies.iter().flat_map(|dir| names(dir)).collect(),
         }
+    }
+}
+
+/// What a cluster has on the machine while it runs.
+struct Traces {
+    state: String,
+    link: String,
+    network: String,
+    cgroup: String,
+    namespaces: Vec<(&'static str, PathBuf)>,
+}
+
+impl Traces {
+    fn of(cluster: &Cluster) -> Self {
+        let kubeconfig = fs::read_to_string(cluster.kubeconfig()).unwrap();
+        let number = kubeconfig.split("https://10.").nth(1).unwrap();
+        let number = number.split('.').next().unwrap();
+        let link = format!("/sys/class/net/localcluster{number}");
+        let process = cluster.process_id(Part::Namespaces).unwrap();
+        let of = |name: &str| fs::read_link(format!("/proc/{process}/ns/{name}")).unwrap();
+        Self {
+            state: cluster.state().display().to_string(),
+            cgroup: fs::read_to_string(format!("{link}/ifalias"))
+                .unwrap()
+                .trim()
+                .to_owned(),
+            link,
+            network: format!("10.{number}.0.0/16"),
+            namespaces: vec![
+                ("net", of("net")),
+                ("mnt", of("mnt")),
+                ("pid", of("pid_for_children")),
+            ],
+        }
+    }
+
+    /// Those that are still there.
+    fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for process in fs::read_dir("/proc").unwrap().flatten() {
+            let path = process.path();
+            for (kind, namespace) in &self.namespaces {
+                if fs::read_link(path.join("ns").join(kind)).is_ok_and(|is| is == *namespace) {
+                    left.push(format!("{kind} of {}", path.display()));
+                }
+            }
+            let mentions = |name: &str| {
+                fs::read(path.join(name))
+                    .is_ok_and(|text| String::from_utf8_lossy(&text).contains(&self.state))
+            };
+            for name in ["cmdline", "mountinfo"] {
+                if mentions(name) {
+                    left.push(format!("{name} of {}", path.display()));
+                }
+            }
+        }
+        for path in [
+            self.state.clone(),
+            self.link.clone(),
+            format!("{}n", self.link),
+        ] {
+            if Path::new(&path).exists() {
+                left.push(path);
+            }
+        }
+        let hierarchies = fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
+        let mut cgroups: Vec<_> = hierarchies.map(|e| e.path().join(&self.cgroup)).collect();
+        cgroups.push(Path::new("/sys/fs/cgroup").join(&self.cgroup));
+        left.extend(
+            cgroups
+                .iter()
+                .filter(|dir| dir.exists())
+                .map(|dir| dir.display().to_string()),
+        );
+        let routes = ["route", "show", "table", "all", "root", &self.network];
+        left.extend(output("ip", &routes).lines().map(str::to_owned));
+        left
     }
 }
 
@@ -68,25 +124,6 @@ fn output(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output().unwrap();
     assert!(output.status.success(), "{program}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// Processes that are in another process namespace than we, with their command lines.
-fn processes_elsewhere() -> BTreeSet<String> {
-    let ours = fs::read_link("/proc/self/ns/pid").unwrap();
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter(|process| {
-            fs::read_link(process.path().join("ns/pid")).is_ok_and(|theirs| theirs != ours)
-        })
-        .map(|process| {
-            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            format!(
-                "{} {}",
-                process.file_name().to_string_lossy(),
-                String::from_utf8_lossy(&line).replace('\0', " ")
-            )
-        })
-        .collect()
 }
 
 fn image(dir: &Path) -> PathBuf {
@@ -207,7 +244,7 @@ async fn pods_run_with_names_volumes_and_services_and_nothing_stays() {
     if !is_root() {
         return;
     }
-    let (before, others) = (Machine::now(), processes_elsewhere());
+    let before = Machine::now();
     let dir = tempfile::tempdir().unwrap();
     let image = image(dir.path());
     let cluster = Cluster::start(Config::control_plane().node(Node::Kubelet))
@@ -250,10 +287,9 @@ async fn pods_run_with_names_volumes_and_services_and_nothing_stays() {
     cluster.restart_part(Part::Namespaces).await.unwrap();
     assert_eq!(ask("/read").await, "kept");
 
-    let state = cluster.state().to_owned();
-    assert!(processes_elsewhere().len() > others.len());
+    let traces = Traces::of(&cluster);
+    assert!(traces.left().len() > 10, "{:?}", traces.left());
     cluster.stop().unwrap();
-    assert_eq!(processes_elsewhere(), others);
+    assert_eq!(traces.left(), Vec::<String>::new());
     assert_eq!(Machine::now(), before);
-    assert!(!state.exists());
 }

@@ -259,7 +259,7 @@ async fn pods_run_with_names_volumes_and_services_and_nothing_stays() {
     });
     create::<PersistentVolumeClaim>(&client, claim).await;
     let service = json!({
-        "metadata": {"name": "web"},
+        "metadata": {"name": "front"},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
     });
     create::<Service>(&client, service).await;
@@ -267,17 +267,17 @@ async fn pods_run_with_names_volumes_and_services_and_nothing_stays() {
     until_ready(&client, "web").await;
 
     let services: Api<Service> = Api::default_namespaced(client.clone());
-    let service = services.get("web").await.unwrap().spec.unwrap();
+    let service = services.get("front").await.unwrap().spec.unwrap();
     let address = service.cluster_ip.unwrap();
     let web = format!("{address}:80");
     // kube-proxy follows the readiness of pods a little later.
     let ask = |path: &'static str| until(path, || get(&web, path));
     assert_eq!(ask("/hello").await, "hello from web");
-    let name = "/resolve?name=web.default.svc.cluster.local";
+    let name = "/resolve?name=front.default.svc.cluster.local";
     assert_eq!(ask(name).await, address);
-    assert_eq!(ask("/resolve?name=web").await, address);
+    assert_eq!(ask("/resolve?name=front").await, address);
     // Through the Service to itself.
-    assert_eq!(ask("/get?url=http://web/hello").await, "200 OK");
+    assert_eq!(ask("/get?url=http://front/hello").await, "200 OK");
     assert_eq!(ask("/write?text=kept").await, "written");
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     let log = pods.logs("web", &LogParams::default()).await.unwrap();

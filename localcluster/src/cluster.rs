@@ -519,6 +519,13 @@ impl Cluster {
             let needed = match part {
                 Part::Kafka | Part::Namespaces => &[][..],
                 Part::Containerd => &[Part::Namespaces][..],
+                Part::Kubelet => &[
+                    Part::Etcd,
+                    Part::ApiServer,
+                    Part::Namespaces,
+                    Part::Containerd,
+                    Part::KubeProxy,
+                ][..],
                 _ => &[Part::Etcd, Part::ApiServer][..],
             };
             for part in needed.iter().copied().chain([part]) {

@@ -4,14 +4,18 @@
 
 use std::fs;
 use std::future::Future;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use kube::Client;
 use kube::api::{Api, LogParams, PostParams};
-use localcluster::{Cluster, Config, Node, Part, write_static_image};
+use localcluster::{
+    Cluster, Config, Event, Lines, Node, Part, Progress, running, stop_all, write_static_image,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -53,15 +57,17 @@ struct Traces {
 }
 
 impl Traces {
-    fn of(cluster: &Cluster) -> Self {
-        let kubeconfig = fs::read_to_string(cluster.kubeconfig()).unwrap();
+    /// Of the cluster with this state directory.
+    fn of(state: &Path) -> Self {
+        let kubeconfig = fs::read_to_string(state.join("kubeconfig")).unwrap();
         let number = kubeconfig.split("https://10.").nth(1).unwrap();
         let number = number.split('.').next().unwrap();
         let link = format!("/sys/class/net/localcluster{number}");
-        let process = cluster.process_id(Part::Namespaces).unwrap();
+        let pid_file = fs::read_to_string(state.join("pid/node-namespaces")).unwrap();
+        let process = serde_json::from_str::<Value>(&pid_file).unwrap()["pid"].clone();
         let of = |name: &str| fs::read_link(format!("/proc/{process}/ns/{name}")).unwrap();
         Self {
-            state: cluster.state().display().to_string(),
+            state: state.display().to_string(),
             cgroup: fs::read_to_string(format!("{link}/ifalias"))
                 .unwrap()
                 .trim()
@@ -231,6 +237,18 @@ async fn get(address: &str, path: &str) -> Result<String, String> {
     }
 }
 
+/// Says when each part was ready.
+struct Times;
+
+impl Progress for Times {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Ready { what, took } => eprintln!("{what} ready after {took:.1?}"),
+            other => Lines.event(other),
+        }
+    }
+}
+
 fn is_root() -> bool {
     let is = nix::unistd::geteuid().is_root();
     if !is {
@@ -247,9 +265,10 @@ async fn pods_run_with_names_volumes_and_services_and_nothing_stays() {
     let before = Machine::now();
     let dir = tempfile::tempdir().unwrap();
     let image = image(dir.path());
-    let cluster = Cluster::start(Config::control_plane().node(Node::Kubelet))
-        .await
-        .unwrap();
+    let config = Config::control_plane()
+        .node(Node::Kubelet)
+        .progress(Arc::new(Times));
+    let cluster = Cluster::start(config).await.unwrap();
     let client = cluster.client().unwrap();
     cluster.load_image(&image).await.unwrap();
 
@@ -287,9 +306,79 @@ async fn pods_run_with_names_volumes_and_services_and_nothing_stays() {
     cluster.restart_part(Part::Namespaces).await.unwrap();
     assert_eq!(ask("/read").await, "kept");
 
-    let traces = Traces::of(&cluster);
+    let traces = Traces::of(cluster.state());
     assert!(traces.left().len() > 10, "{:?}", traces.left());
     cluster.stop().unwrap();
     assert_eq!(traces.left(), Vec::<String>::new());
     assert_eq!(Machine::now(), before);
+}
+
+#[tokio::test]
+async fn a_detached_cluster_is_resumed_and_stopped() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("local");
+    let config = || Config::control_plane().node(Node::Kubelet).detached(&state);
+    let first = Cluster::start(config()).await.unwrap();
+    let kubelet = first.process_id(Part::Kubelet);
+    // One part that has ended is started again, the others are kept.
+    first.stop_part(Part::Containerd).unwrap();
+    drop(first);
+    let second = Cluster::start(config()).await.unwrap();
+    assert_eq!(second.process_id(Part::Kubelet), kubelet);
+    assert!(second.is_running(Part::Containerd));
+    drop(second);
+    let traces = Traces::of(&state);
+    assert_eq!(running(&state).unwrap().len(), 8);
+    assert_eq!(stop_all(&state, &[]).unwrap().len(), 8);
+    assert_eq!(traces.left(), Vec::<String>::new());
+}
+
+/// Set in the process that is killed.
+const OWNER: &str = "LOCALCLUSTER_TEST_OWNER";
+
+/// Not a test of its own: starts a cluster and waits to be killed.
+#[tokio::test]
+async fn owner_that_is_killed() {
+    if std::env::var_os(OWNER).is_none() {
+        return;
+    }
+    let config = Config::control_plane().node(Node::Kubelet);
+    let cluster = Cluster::start(config).await.unwrap();
+    println!("\nstate: {}", cluster.state().display());
+    tokio::time::sleep(DEADLINE).await;
+}
+
+#[tokio::test]
+async fn a_cluster_whose_owner_was_killed_ends_and_the_next_one_clears_it_away() {
+    if !is_root() {
+        return;
+    }
+    let mut owner = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "owner_that_is_killed", "--nocapture"])
+        .env(OWNER, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
+    let state = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("state: ").map(PathBuf::from))
+        .unwrap();
+    let traces = Traces::of(&state);
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    until("all its processes have ended", || async {
+        let left = traces.left();
+        match left.iter().any(|trace| trace.contains("/proc/")) {
+            true => Err(format!("{left:?}")),
+            false => Ok(String::new()),
+        }
+    })
+    .await;
+    let next = Cluster::start(Config::control_plane()).await.unwrap();
+    assert_eq!(traces.left(), Vec::<String>::new());
+    next.stop().unwrap();
 }

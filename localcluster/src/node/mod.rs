@@ -112,7 +112,9 @@ fn owner(state: &Path) -> String {
 
 /// Refuses the state directory of a cluster with the other kind of node.
 pub(crate) fn refuse_other(state: &Path, is_real: bool) -> Result<()> {
-    let (was_started, was_real) = (state.join("pki").exists(), network_file(state).exists());
+    let certificate = |name: &str| state.join("pki").join(name).exists();
+    // An interrupted start is begun again, with whatever node.
+    let (was_started, was_real) = (certificate("sa.key"), certificate("kubelet.crt"));
     if was_started && was_real != is_real {
         return Err(Error::OtherNode {
             state: state.to_owned(),
@@ -313,4 +315,26 @@ pub(crate) async fn doubt(client: &Client) -> Result<()> {
         .await
         .map_err(action())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_directory_belongs_to_one_kind_of_node() {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = dir.path().join("pki");
+        refuse_other(dir.path(), true).unwrap();
+        Pki::open(&pki, None).unwrap();
+        refuse_other(dir.path(), false).unwrap();
+        let error = refuse_other(dir.path(), true).unwrap_err();
+        assert!(error.to_string().contains("without a real node"), "{error}");
+    }
+
+    #[test]
+    fn what_never_had_a_node_is_cleared_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        clear(dir.path()).unwrap();
+    }
 }

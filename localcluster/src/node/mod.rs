@@ -80,6 +80,12 @@ pub(crate) fn require() -> Result<()> {
     plugins().map(drop)
 }
 
+/// Whether the CNI plugins that a real node needs are installed.
+#[must_use]
+pub fn has_cni_plugins() -> bool {
+    plugins().is_ok()
+}
+
 fn plugins() -> Result<PathBuf> {
     PLUGIN_DIRECTORIES
         .iter()

@@ -25,10 +25,11 @@ const SYSCTLS: [(&str, &str); 6] = [
 ];
 
 /// Directories that programs insist on, and those of ours that lie over them in the node's mount namespace.
-const DIRECTORIES: [(&str, &str); 3] = [
+const DIRECTORIES: [(&str, &str); 4] = [
     ("kubelet", "/var/lib/kubelet"),
     ("containerd-state", "/run/containerd"),
     ("container-logs", "/var/log/containers"),
+    ("cni-results", "/var/lib/cni"),
 ];
 
 /// Mounts propagate inside, as volumes with `mountPropagation` need it, and not to the host. The name of the process

@@ -105,7 +105,7 @@ impl Traces {
         for path in [
             self.state.clone(),
             self.link.clone(),
-            format!("{}n", self.link),
+            self.link.replace("localcluster", "localnode"),
         ] {
             if Path::new(&path).exists() {
                 left.push(path);

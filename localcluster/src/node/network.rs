@@ -119,7 +119,7 @@ impl Network {
 
     /// The other end as long as it has not been moved into the node's network namespace.
     fn other_end(&self) -> String {
-        format!("{}n", self.link())
+        format!("localnode{}", self.number)
     }
 
     fn exists(&self, link: &str) -> bool {
@@ -259,6 +259,8 @@ mod tests {
             owner: "x".to_owned(),
         };
         // IFNAMSIZ is 16 with the final zero.
-        assert!(network.other_end().len() <= 15, "{}", network.other_end());
+        for name in [network.link(), network.other_end()] {
+            assert!(name.len() <= 15, "{name}");
+        }
     }
 }

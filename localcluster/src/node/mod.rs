@@ -139,9 +139,14 @@ pub(crate) fn clear(state: &Path) -> Result<()> {
     let Some(network) = Network::read(&network_file(state))? else {
         return Ok(());
     };
-    namespaces::wait_for_end(&root(state), PATIENCE)?;
-    namespaces::remove_cgroup(&owner(state), PATIENCE)?;
+    wait_for_end(state)?;
     network.remove_link()
+}
+
+/// Waits until everything on a node has ended whose first process has, and removes its control group.
+pub(crate) fn wait_for_end(state: &Path) -> Result<()> {
+    namespaces::wait_for_end(&root(state), PATIENCE)?;
+    namespaces::remove_cgroup(&owner(state), PATIENCE)
 }
 
 impl RealNode {
@@ -175,8 +180,9 @@ impl RealNode {
         namespaces::is_ready(&self.root)
     }
 
-    /// Links the network namespace to the host. Does nothing the second time.
+    /// Links the network namespace to the host, unless that was done.
     pub(crate) fn connect(&self, namespaces: i32) -> Result<()> {
+        namespaces::remember(&self.root, namespaces)?;
         self.network.connect(namespaces)
     }
 

@@ -74,6 +74,8 @@ impl Cluster {
             Some(state) => state.clone(),
             None => state::temporary()?,
         };
+        // No program is started in our own directory.
+        let state = std::path::absolute(&state).map_err(Error::io("locate", &state))?;
         fs::create_dir_all(&state).map_err(Error::io("create", &state))?;
         let is_real = config.node == Node::Kubelet;
         node::refuse_other(&state, is_real)?;
@@ -189,7 +191,7 @@ impl Cluster {
                     process.stop(Duration::ZERO)?;
                 }
             }
-            node::wait_for_end(&self.state)?;
+            node.wait_for_end(&self.state)?;
         }
         self.launch(Part::Namespaces)?;
         self.wait_ready(Part::Namespaces).await?;

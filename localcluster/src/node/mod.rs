@@ -49,7 +49,6 @@ const ADMINISTRATORS_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin
 #[derive(Debug)]
 pub(crate) struct RealNode {
     root: PathBuf,
-    cgroup: String,
     network: Network,
     images: Images,
     plugins: PathBuf,
@@ -111,11 +110,6 @@ fn network_file(state: &Path) -> PathBuf {
     root(state).join("network.json")
 }
 
-/// A name for what is the machine's, not the state directory's.
-fn owner(state: &Path) -> String {
-    format!("localcluster-{}", key([state.to_string_lossy().as_ref()]))
-}
-
 /// Refuses the state directory of a cluster with the other kind of node.
 pub(crate) fn refuse_other(state: &Path, is_real: bool) -> Result<()> {
     let certificate = |name: &str| state.join("pki").join(name).exists();
@@ -139,14 +133,13 @@ pub(crate) fn clear(state: &Path) -> Result<()> {
     let Some(network) = Network::read(&network_file(state))? else {
         return Ok(());
     };
-    wait_for_end(state)?;
+    wait_for_end(state, &network)?;
     network.remove_link()
 }
 
-/// Waits until everything on a node has ended whose first process has, and removes its control group.
-pub(crate) fn wait_for_end(state: &Path) -> Result<()> {
+fn wait_for_end(state: &Path, network: &Network) -> Result<()> {
     namespaces::wait_for_end(&root(state), PATIENCE)?;
-    namespaces::remove_cgroup(&owner(state), PATIENCE)
+    namespaces::remove_cgroup(network.owner(), PATIENCE)
 }
 
 impl RealNode {
@@ -154,10 +147,9 @@ impl RealNode {
     pub(crate) fn open(state: &Path, tools: &Tools, progress: &dyn Progress) -> Result<Self> {
         let root = root(state);
         fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
-        let owner = owner(state);
+        let owner = format!("localcluster-{}", key([root.to_string_lossy().as_ref()]));
         Ok(Self {
             network: Network::open(&network_file(state), &owner)?,
-            cgroup: owner,
             images: Images::ensure(tools, progress)?,
             plugins: plugins()?,
             root,
@@ -168,10 +160,15 @@ impl RealNode {
         &self.network
     }
 
+    /// Waits until everything on an earlier node of this cluster has ended, whose first process has.
+    pub(crate) fn wait_for_end(&self, state: &Path) -> Result<()> {
+        wait_for_end(state, &self.network)
+    }
+
     /// Says how to start the first process, in which the namespaces are made.
     pub(crate) fn namespaces(&self) -> Result<Spec> {
         self.network.renew_link()?;
-        namespaces::make_cgroup(&self.cgroup)?;
+        namespaces::make_cgroup(self.network.owner())?;
         namespaces::prepare(Part::Namespaces.name(), &self.root)
     }
 
@@ -211,8 +208,13 @@ impl RealNode {
     ) -> Result<Spec> {
         // Nobody outside answers names.
         self.write("resolv.conf", "nameserver 127.0.0.1\n")?;
-        let settings =
-            settings::kubelet(&self.root, &pki.file(""), &self.cgroup, &self.network).to_string();
+        let settings = settings::kubelet(
+            &self.root,
+            &pki.file(""),
+            self.network.owner(),
+            &self.network,
+        )
+        .to_string();
         let settings = self.write("kubelet.json", &settings)?;
         let kubeconfig = self.kubeconfig("kubelet", pki, server)?;
         let spec = Spec::new(Part::Kubelet.name(), program).args([

@@ -21,7 +21,7 @@ const INSIDE: &str = "eth0";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Network {
     number: u8,
-    /// Whose link it is; written on it as its alias.
+    /// Whose link it is, written on it as its alias; also the name of the control group.
     owner: String,
 }
 
@@ -66,6 +66,11 @@ impl Network {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io("read", path)(e)),
         }
+    }
+
+    /// A name for what is the machine's, not the state directory's.
+    pub(crate) fn owner(&self) -> &str {
+        &self.owner
     }
 
     fn address(&self, third: u8, fourth: u8) -> Ipv4Addr {

@@ -6,7 +6,7 @@
 //! the C library is replaced, which no safe code can do.
 #![allow(
     unsafe_code,
-    reason = "replaces a function of the C library; the only place"
+    reason = "replaces a function of the C library"
 )]
 
 use std::cell::Cell;

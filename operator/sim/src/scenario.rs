@@ -24,8 +24,9 @@ const LIVENESS: Duration = Duration::from_secs(3 * 3600);
 const MOST_WRITES: usize = 10_000;
 /// Time without a write after which a world is at rest.
 const REST: Duration = Duration::from_secs(120);
-/// Time for which nothing may be written once the world is at rest: long enough that topics are looked at again.
-const STEADY: Duration = Duration::from_secs(400);
+/// Time for which nothing may be written once the world is at rest: with [`REST`], long enough that topics are looked at
+/// again.
+const STEADY: Duration = Duration::from_secs(200);
 
 /// One scenario.
 pub struct Scenario {
@@ -149,6 +150,9 @@ impl Scenario {
         oracle::owners_exist(world)?;
         if !world.plan().removes_a_crd() {
             oracle::stable_serves(world)?;
+            if !world.plan().shows_the_past() {
+                oracle::tells_true_corrections(world)?;
+            }
         }
         if !self.allows.data_loss {
             oracle::keeps_data(world)?;

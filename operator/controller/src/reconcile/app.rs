@@ -279,10 +279,13 @@ async fn converge(
             refused = make_topics(&plan, context, &mut topics).await;
         }
         let writes = plan::writes(valid, wanted, &gathered.beside(&children, &topics));
+        let failed = apply_all(&writes, context).await;
         if was_settled {
-            corrected.extend(writes.iter().map(|write| write.child.key.clone()));
+            let keys = writes.iter().map(|write| &write.child.key);
+            let applied = keys.filter(|key| failed.iter().all(|failure| failure.key() != *key));
+            corrected.extend(applied.cloned());
         }
-        failures.extend(apply_all(&writes, context).await);
+        failures.extend(failed);
     }
     // One observation for both: a release that is said to be Ready is on record as proven.
     let mut after = context.index.app(key);

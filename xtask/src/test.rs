@@ -69,6 +69,8 @@ fn step(root: &Path, name: &str, args: &[&str], full: bool) -> Result<()> {
 
 /// Plays every scenario in the simulated Kubernetes with each fault at each point, and looks for the deliberate bugs.
 fn play(root: &Path, full: bool) -> Result<()> {
+    heading("Simulation: as the real API server");
+    succeed(simulation::fidelity(root), "the comparison")?;
     heading("Simulation: every field changed and changed back");
     let name = "the simulation";
     succeed(

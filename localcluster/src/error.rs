@@ -190,6 +190,46 @@ pub enum Error {
         /// The cause.
         reason: String,
     },
+    /// A recipe of an image cannot be followed.
+    #[error("the image {image} cannot be made: {reason}")]
+    Image {
+        /// Its name.
+        image: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something on the disk cannot become part of an image.
+    #[error("{} cannot be put into an image: {reason}", path.display())]
+    Unfit {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A file of a layer changed between the moment it was hashed and the moment it was written.
+    #[error(
+        "a file of the layer {layer:?} changed while the image was written: write it again when nothing builds there"
+    )]
+    Changed {
+        /// The layer's title.
+        layer: String,
+    },
+    /// A file is not an image, or not one of ours.
+    #[error("{} is not an image archive of ours: {reason}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A Debian package cannot be had or used.
+    #[error("the Debian package {package} cannot be used: {reason}")]
+    Package {
+        /// Its name.
+        package: String,
+        /// The cause.
+        reason: String,
+    },
     /// A blocking task was cancelled or panicked.
     #[error("a background task of the local cluster failed: {0}")]
     Task(String),

@@ -17,6 +17,7 @@ mod config;
 mod controlplane;
 mod crds;
 mod error;
+pub mod image;
 mod kafka;
 mod kwok;
 mod manifests;

@@ -3,9 +3,11 @@
 mod bench;
 mod codegen;
 mod down;
+mod image;
 mod peer_models;
 mod prerequisites;
 mod progress;
+mod release;
 mod repository;
 mod simulation;
 mod test;
@@ -37,6 +39,8 @@ enum Task {
     Test(test::Args),
     /// Write what is generated from the CRD types.
     Codegen(codegen::Args),
+    /// Write the container images of our programs, without a container engine.
+    Image(image::Args),
     /// Measure the operator against a real API server.
     Bench(bench::Args),
     /// Play the peers that do not run here; started by `up`.
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Task::Down => down::run(),
         Task::Test(args) => test::run(&args),
         Task::Codegen(args) => codegen::run(&args),
+        Task::Image(args) => image::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::PeerModels(args) => peer_models::run(&args),
     };

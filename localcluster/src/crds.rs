@@ -16,7 +16,9 @@ use serde_json::value::RawValue;
 use crate::cache::key;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress};
-use crate::tools::{ARGO_ROLLOUTS, CRDS, KWOK, Recipe, Tools, go, output};
+use crate::tools::{
+    ARGO_CD, ARGO_ROLLOUTS, CLOUDNATIVE_PG, CRDS, KEDA, KWOK, Recipe, TRAEFIK, Tools, go, output,
+};
 
 /// A project whose custom resources the operator writes or reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,7 +102,7 @@ impl Peer {
                 &["manifests/crds"],
             ),
             Self::ArgoCd => (
-                CRDS,
+                ARGO_CD,
                 "github.com/argoproj/argo-cd/v3",
                 &[
                     "manifests/crds/application-crd.yaml",
@@ -118,7 +120,7 @@ impl Peer {
                 &["deploy/crds"],
             ),
             Self::CloudNativePg => (
-                CRDS,
+                CLOUDNATIVE_PG,
                 "github.com/cloudnative-pg/cloudnative-pg",
                 &["config/crd/bases"],
             ),
@@ -129,7 +131,7 @@ impl Peer {
                 "istio.io/api",
                 &["kubernetes/customresourcedefinitions.gen.yaml"],
             ),
-            Self::Keda => (CRDS, "github.com/kedacore/keda/v2", &["config/crd/bases"]),
+            Self::Keda => (KEDA, "github.com/kedacore/keda/v2", &["config/crd/bases"]),
             // The other kinds of this operator are several megabytes that nothing here reads.
             Self::PrometheusOperator => (
                 CRDS,
@@ -142,7 +144,7 @@ impl Peer {
             ),
             Self::Strimzi => return None,
             Self::Traefik => (
-                CRDS,
+                TRAEFIK,
                 "github.com/traefik/traefik/v3",
                 &["docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml"],
             ),

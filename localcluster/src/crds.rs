@@ -219,15 +219,7 @@ fn extract(tools: &Tools, name: &str, source: &Source, progress: &dyn Progress) 
             what: &what,
             steps: None,
         });
-        let recipe = work.join("module");
-        source.recipe.write_to(&recipe)?;
-        let mut download = go(&recipe);
-        // Not `go list -m`: that would load the whole graph of every module named beside it.
-        download
-            .args(["mod", "download", "-json"])
-            .arg(format!("{}@{version}", source.module));
-        let dir = downloaded_dir(&output(download, &what)?, source.module)?;
-        fs::remove_dir_all(&recipe).map_err(Error::io("remove", &recipe))?;
+        let dir = module_dir(&source.recipe, source.module, &work.join("module"), &what)?;
         for path in source.paths {
             for file in yaml_files(&dir.join(path))? {
                 let text = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
@@ -240,6 +232,25 @@ fn extract(tools: &Tools, name: &str, source: &Source, progress: &dyn Progress) 
         });
         Ok(())
     })
+}
+
+/// The directory of a pinned module in Go's own cache, downloaded first if need be. Go runs in `work`, which is removed.
+pub(crate) fn module_dir(
+    recipe: &Recipe,
+    module: &str,
+    work: &Path,
+    what: &str,
+) -> Result<PathBuf> {
+    let version = recipe.version(module)?;
+    recipe.write_to(work)?;
+    let mut download = go(work);
+    // Not `go list -m`: that would load the whole graph of every module named beside it.
+    download
+        .args(["mod", "download", "-json"])
+        .arg(format!("{module}@{version}"));
+    let dir = downloaded_dir(&output(download, what)?, module)?;
+    fs::remove_dir_all(work).map_err(Error::io("remove", work))?;
+    Ok(dir)
 }
 
 pub(crate) fn downloaded_dir(json: &str, module: &str) -> Result<PathBuf> {

@@ -73,6 +73,9 @@ pub(crate) const KUSTOMIZE: Recipe = recipe!("kustomize");
 pub(crate) const PROMETHEUS: Recipe = recipe!("prometheus");
 pub(crate) const GIT_SERVER: Recipe = recipe!("git-server", "main.go");
 
+/// The jars of Kafka.
+pub(crate) const KAFKA_POM: &str = include_str!("../kafka/pom.xml");
+
 impl Recipe {
     /// The version that the module file requires of `module`.
     pub(crate) fn version(&self, module: &str) -> Result<&'static str> {
@@ -448,17 +451,16 @@ impl Tools {
     /// # Errors
     /// If Maven or Java is missing or a download fails.
     pub fn ensure_kafka(&self, progress: &dyn Progress) -> Result<PathBuf> {
-        const POM: &str = include_str!("../kafka/pom.xml");
         const LOG4J: &str = include_str!("../kafka/log4j2.properties");
         self.cache.entry(
             "kafka",
-            &key([POM, LOG4J, crate::kafka::FORMAT_PROPERTIES]),
+            &key([KAFKA_POM, LOG4J, crate::kafka::FORMAT_PROPERTIES]),
             |work| {
                 let what = "Kafka";
                 let begun = Instant::now();
                 progress.event(Event::Begin { what, steps: None });
                 let pom = work.join("pom.xml");
-                fs::write(&pom, POM).map_err(Error::io("write", &pom))?;
+                fs::write(&pom, KAFKA_POM).map_err(Error::io("write", &pom))?;
                 let log4j = work.join("log4j2.properties");
                 fs::write(&log4j, LOG4J).map_err(Error::io("write", &log4j))?;
                 let mut mvn = dying_with_us("mvn");

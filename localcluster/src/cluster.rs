@@ -74,6 +74,8 @@ impl Cluster {
             Some(state) => state.clone(),
             None => state::temporary()?,
         };
+        // No program is started in our own directory.
+        let state = std::path::absolute(&state).map_err(Error::io("locate", &state))?;
         fs::create_dir_all(&state).map_err(Error::io("create", &state))?;
         let is_real = config.node == Node::Kubelet;
         node::refuse_other(&state, is_real)?;
@@ -181,6 +183,16 @@ impl Cluster {
         let Some(node) = &self.node else {
             return Ok(());
         };
+        if self.directory.find(Part::Namespaces.name()).is_none() {
+            // What was on an earlier node may be ending at this moment, and must not be taken for running.
+            for part in [Part::KubeProxy, Part::Kubelet, Part::Containerd] {
+                self.end(part, Duration::ZERO)?;
+                if let Some(mut process) = self.directory.find(part.name()) {
+                    process.stop(Duration::ZERO)?;
+                }
+            }
+            node.wait_for_end(&self.state)?;
+        }
         self.launch(Part::Namespaces)?;
         self.wait_ready(Part::Namespaces).await?;
         node.connect(self.namespaces()?)
@@ -701,10 +713,6 @@ impl Cluster {
 
     /// Everything on it has ended with its namespaces, as when a machine loses power.
     async fn restart_node(&self) -> Result<()> {
-        for part in [Part::KubeProxy, Part::Kubelet, Part::Containerd] {
-            self.stop_part(part)?;
-        }
-        node::clear(&self.state)?;
         self.start_namespaces().await?;
         self.start_containerd().await?;
         self.start_kubelet(&self.client()?).await

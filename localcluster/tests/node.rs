@@ -52,8 +52,10 @@ struct Traces {
     state: String,
     link: String,
     network: String,
-    cgroup: String,
-    namespaces: Vec<(&'static str, PathBuf)>,
+    /// The alias of its link and the name of its control group.
+    owner: String,
+    /// With their start times: numbers are used again.
+    processes: Vec<(PathBuf, String)>,
 }
 
 impl Traces {
@@ -64,66 +66,77 @@ impl Traces {
         let number = number.split('.').next().unwrap();
         let link = format!("/sys/class/net/localcluster{number}");
         let pid_file = fs::read_to_string(state.join("pid/node-namespaces")).unwrap();
-        let process = serde_json::from_str::<Value>(&pid_file).unwrap()["pid"].clone();
-        let of = |name: &str| fs::read_link(format!("/proc/{process}/ns/{name}")).unwrap();
+        let maker = serde_json::from_str::<Value>(&pid_file).unwrap()["pid"].clone();
+        let namespaces = ["net", "mnt", "pid_for_children"]
+            .map(|name| fs::read_link(format!("/proc/{maker}/ns/{name}")).unwrap());
+        let is_inside = |process: &Path| {
+            ["net", "mnt", "pid"].iter().any(|name| {
+                fs::read_link(process.join("ns").join(name))
+                    .is_ok_and(|namespace| namespaces.contains(&namespace))
+            })
+        };
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let processes = processes
+            .map(|process| process.path())
+            .filter(|process| is_inside(process))
+            .filter_map(|process| Some((process.clone(), start_time(&process)?)))
+            .collect();
         Self {
             state: state.display().to_string(),
-            cgroup: fs::read_to_string(format!("{link}/ifalias"))
-                .unwrap()
-                .trim()
-                .to_owned(),
+            owner: alias(&link),
             link,
             network: format!("10.{number}.0.0/16"),
-            namespaces: vec![
-                ("net", of("net")),
-                ("mnt", of("mnt")),
-                ("pid", of("pid_for_children")),
-            ],
+            processes,
         }
     }
 
     /// Those that are still there.
     fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
-        for process in fs::read_dir("/proc").unwrap().flatten() {
-            let path = process.path();
-            for (kind, namespace) in &self.namespaces {
-                if fs::read_link(path.join("ns").join(kind)).is_ok_and(|is| is == *namespace) {
-                    left.push(format!("{kind} of {}", path.display()));
-                }
+        for (process, started) in &self.processes {
+            if start_time(process).as_ref() == Some(started) {
+                left.push(process.display().to_string());
             }
-            let mentions = |name: &str| {
-                fs::read(path.join(name))
-                    .is_ok_and(|text| String::from_utf8_lossy(&text).contains(&self.state))
-            };
+        }
+        for process in fs::read_dir("/proc").unwrap().flatten() {
             for name in ["cmdline", "mountinfo"] {
-                if mentions(name) {
-                    left.push(format!("{name} of {}", path.display()));
+                let path = process.path().join(name);
+                let text = fs::read(&path).unwrap_or_default();
+                if String::from_utf8_lossy(&text).contains(&self.state) {
+                    left.push(path.display().to_string());
                 }
             }
         }
-        for path in [
-            self.state.clone(),
-            self.link.clone(),
-            format!("{}n", self.link),
-        ] {
-            if Path::new(&path).exists() {
-                left.push(path);
-            }
+        if Path::new(&self.state).exists() {
+            left.push(self.state.clone());
         }
         let hierarchies = fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
-        let mut cgroups: Vec<_> = hierarchies.map(|e| e.path().join(&self.cgroup)).collect();
-        cgroups.push(Path::new("/sys/fs/cgroup").join(&self.cgroup));
-        left.extend(
-            cgroups
-                .iter()
-                .filter(|dir| dir.exists())
-                .map(|dir| dir.display().to_string()),
-        );
-        let routes = ["route", "show", "table", "all", "root", &self.network];
-        left.extend(output("ip", &routes).lines().map(str::to_owned));
+        let mut cgroups: Vec<_> = hierarchies.map(|e| e.path().join(&self.owner)).collect();
+        cgroups.push(Path::new("/sys/fs/cgroup").join(&self.owner));
+        cgroups.retain(|dir| dir.exists());
+        left.extend(cgroups.iter().map(|dir| dir.display().to_string()));
+        if alias(&self.link) == self.owner {
+            left.push(self.link.clone());
+        }
+        // Another cluster may have taken the addresses over.
+        if !Path::new(&self.link).exists() {
+            let routes = ["route", "show", "table", "all", "root", &self.network];
+            left.extend(output("ip", &routes).lines().map(str::to_owned));
+        }
         left
     }
+}
+
+fn alias(link: &str) -> String {
+    let alias = fs::read_to_string(format!("{link}/ifalias")).unwrap_or_default();
+    alias.trim().to_owned()
+}
+
+/// Field 22; none if it has ended.
+fn start_time(process: &Path) -> Option<String> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    (fields.next()? != "Z").then(|| fields.nth(18).map(str::to_owned))?
 }
 
 fn output(program: &str, args: &[&str]) -> String {
@@ -322,14 +335,20 @@ async fn a_detached_cluster_is_resumed_and_stopped() {
     let state = dir.path().join("local");
     let config = || Config::control_plane().node(Node::Kubelet).detached(&state);
     let first = Cluster::start(config()).await.unwrap();
-    let kubelet = first.process_id(Part::Kubelet);
-    // One part that has ended is started again, the others are kept.
-    first.stop_part(Part::Containerd).unwrap();
+    let etcd = first.process_id(Part::Etcd);
+    // The whole node crashes.
+    first.stop_part(Part::Namespaces).unwrap();
     drop(first);
     let second = Cluster::start(config()).await.unwrap();
-    assert_eq!(second.process_id(Part::Kubelet), kubelet);
-    assert!(second.is_running(Part::Containerd));
+    assert_eq!(second.process_id(Part::Etcd), etcd);
+    let kubelet = second.process_id(Part::Kubelet);
+    // One part of it crashes: the others are kept.
+    second.stop_part(Part::Containerd).unwrap();
     drop(second);
+    let third = Cluster::start(config()).await.unwrap();
+    assert_eq!(third.process_id(Part::Kubelet), kubelet);
+    assert!(third.is_running(Part::Containerd));
+    drop(third);
     let traces = Traces::of(&state);
     assert_eq!(running(&state).unwrap().len(), 8);
     assert_eq!(stop_all(&state, &[]).unwrap().len(), 8);

@@ -22,6 +22,9 @@ const COREDNS: &str = include_str!("../../coredns/coredns.yaml");
 const LOCAL_PATH_PROVISIONER: &str =
     include_str!("../../local-path-provisioner/local-path-provisioner.yaml");
 
+/// Where the source of the pause program lies.
+const PAUSE_MODULE: &str = "k8s.io/kubernetes";
+
 /// Changes when the images are written differently.
 const FORMAT: &str = "1";
 
@@ -48,13 +51,14 @@ impl Images {
     pub(crate) fn ensure(tools: &Tools, progress: &dyn Progress) -> Result<Self> {
         let image = |tool: Tool| -> Result<Image> {
             let program = tools.ensure(tool, progress)?;
-            of_program(tools, &program, tool.version()?)
+            of_program(tools, &program, tool.version()?, progress)
         };
         Ok(Self {
             pause: of_program(
                 tools,
                 &pause(tools, progress)?,
-                KUBERNETES.version("k8s.io/kubernetes")?,
+                KUBERNETES.version(PAUSE_MODULE)?,
+                progress,
             )?,
             coredns: image(Tool::CoreDns)?,
             local_path_provisioner: image(Tool::LocalPathProvisioner)?,
@@ -73,7 +77,12 @@ impl Images {
     }
 }
 
-fn of_program(tools: &Tools, program: &Path, version: &str) -> Result<Image> {
+fn of_program(
+    tools: &Tools,
+    program: &Path,
+    version: &str,
+    progress: &dyn Progress,
+) -> Result<Image> {
     let name = program
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
@@ -81,8 +90,20 @@ fn of_program(tools: &Tools, program: &Path, version: &str) -> Result<Image> {
     let reference = format!("localhost/{name}:{version}");
     // The program's own directory is named after all that it is made from.
     let key = key([FORMAT, &reference, &program.to_string_lossy()]);
-    let dir = tools.cache.entry(&format!("image-{name}"), &key, |work| {
-        write_static_image(program, &reference, &work.join("image.tar"))
+    let entry = format!("image-{name}");
+    let dir = tools.cache.entry(&entry, &key, |work| {
+        let what = format!("image {reference}");
+        let begun = Instant::now();
+        progress.event(Event::Begin {
+            what: &what,
+            steps: None,
+        });
+        write_static_image(program, &reference, &work.join("image.tar"))?;
+        progress.event(Event::End {
+            what: &what,
+            took: begun.elapsed(),
+        });
+        Ok(())
     })?;
     Ok(Image {
         reference,
@@ -92,8 +113,7 @@ fn of_program(tools: &Tools, program: &Path, version: &str) -> Result<Image> {
 
 /// The program that holds a pod's namespaces, compiled from Kubernetes' own source: kubelet's only part that is not Go.
 fn pause(tools: &Tools, progress: &dyn Progress) -> Result<PathBuf> {
-    const MODULE: &str = "k8s.io/kubernetes";
-    let version = KUBERNETES.version(MODULE)?;
+    let version = KUBERNETES.version(PAUSE_MODULE)?;
     let inputs = [version, std::env::consts::ARCH];
     let dir = tools.cache.entry("pause", &key(inputs), |work| {
         let what = format!("pause {version}");
@@ -107,8 +127,8 @@ fn pause(tools: &Tools, progress: &dyn Progress) -> Result<PathBuf> {
         let mut download = go(&module);
         download
             .args(["mod", "download", "-json"])
-            .arg(format!("{MODULE}@{version}"));
-        let source = downloaded_dir(&output(download, &what)?, MODULE)?;
+            .arg(format!("{PAUSE_MODULE}@{version}"));
+        let source = downloaded_dir(&output(download, &what)?, PAUSE_MODULE)?;
         let mut compile = dying_with_us("cc");
         compile
             .args(["-Os", "-static", "-s", "-o"])

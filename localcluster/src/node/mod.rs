@@ -49,7 +49,6 @@ const ADMINISTRATORS_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin
 #[derive(Debug)]
 pub(crate) struct RealNode {
     root: PathBuf,
-    cgroup: String,
     network: Network,
     images: Images,
     plugins: PathBuf,
@@ -80,6 +79,12 @@ pub(crate) fn require() -> Result<()> {
     plugins().map(drop)
 }
 
+/// Whether the CNI plugins that a real node needs are installed.
+#[must_use]
+pub fn has_cni_plugins() -> bool {
+    plugins().is_ok()
+}
+
 fn plugins() -> Result<PathBuf> {
     PLUGIN_DIRECTORIES
         .iter()
@@ -105,11 +110,6 @@ fn network_file(state: &Path) -> PathBuf {
     root(state).join("network.json")
 }
 
-/// A name for what is the machine's, not the state directory's.
-fn owner(state: &Path) -> String {
-    format!("localcluster-{}", key([state.to_string_lossy().as_ref()]))
-}
-
 /// Refuses the state directory of a cluster with the other kind of node.
 pub(crate) fn refuse_other(state: &Path, is_real: bool) -> Result<()> {
     let certificate = |name: &str| state.join("pki").join(name).exists();
@@ -133,9 +133,13 @@ pub(crate) fn clear(state: &Path) -> Result<()> {
     let Some(network) = Network::read(&network_file(state))? else {
         return Ok(());
     };
-    namespaces::wait_for_end(&root(state), PATIENCE)?;
-    namespaces::remove_cgroup(&owner(state), PATIENCE)?;
+    wait_for_end(state, &network)?;
     network.remove_link()
+}
+
+fn wait_for_end(state: &Path, network: &Network) -> Result<()> {
+    namespaces::wait_for_end(&root(state), PATIENCE)?;
+    namespaces::remove_cgroup(network.owner(), PATIENCE)
 }
 
 impl RealNode {
@@ -143,10 +147,9 @@ impl RealNode {
     pub(crate) fn open(state: &Path, tools: &Tools, progress: &dyn Progress) -> Result<Self> {
         let root = root(state);
         fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
-        let owner = owner(state);
+        let owner = format!("localcluster-{}", key([root.to_string_lossy().as_ref()]));
         Ok(Self {
             network: Network::open(&network_file(state), &owner)?,
-            cgroup: owner,
             images: Images::ensure(tools, progress)?,
             plugins: plugins()?,
             root,
@@ -157,10 +160,15 @@ impl RealNode {
         &self.network
     }
 
+    /// Waits until everything on an earlier node of this cluster has ended, whose first process has.
+    pub(crate) fn wait_for_end(&self, state: &Path) -> Result<()> {
+        wait_for_end(state, &self.network)
+    }
+
     /// Says how to start the first process, in which the namespaces are made.
     pub(crate) fn namespaces(&self) -> Result<Spec> {
         self.network.renew_link()?;
-        namespaces::make_cgroup(&self.cgroup)?;
+        namespaces::make_cgroup(self.network.owner())?;
         namespaces::prepare(Part::Namespaces.name(), &self.root)
     }
 
@@ -169,8 +177,9 @@ impl RealNode {
         namespaces::is_ready(&self.root)
     }
 
-    /// Links the network namespace to the host. Does nothing the second time.
+    /// Links the network namespace to the host, unless that was done.
     pub(crate) fn connect(&self, namespaces: i32) -> Result<()> {
+        namespaces::remember(&self.root, namespaces)?;
         self.network.connect(namespaces)
     }
 
@@ -199,8 +208,13 @@ impl RealNode {
     ) -> Result<Spec> {
         // Nobody outside answers names.
         self.write("resolv.conf", "nameserver 127.0.0.1\n")?;
-        let settings =
-            settings::kubelet(&self.root, &pki.file(""), &self.cgroup, &self.network).to_string();
+        let settings = settings::kubelet(
+            &self.root,
+            &pki.file(""),
+            self.network.owner(),
+            &self.network,
+        )
+        .to_string();
         let settings = self.write("kubelet.json", &settings)?;
         let kubeconfig = self.kubeconfig("kubelet", pki, server)?;
         let spec = Spec::new(Part::Kubelet.name(), program).args([

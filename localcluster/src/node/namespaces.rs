@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::process::Spec;
+use crate::process::{Identity, Spec};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
@@ -25,14 +25,15 @@ const SYSCTLS: [(&str, &str); 6] = [
 ];
 
 /// Directories that programs insist on, and those of ours that lie over them in the node's mount namespace.
-const DIRECTORIES: [(&str, &str); 3] = [
+const DIRECTORIES: [(&str, &str); 4] = [
     ("kubelet", "/var/lib/kubelet"),
     ("containerd-state", "/run/containerd"),
     ("container-logs", "/var/log/containers"),
+    ("cni-results", "/var/lib/cni"),
 ];
 
-/// Mounts propagate inside, as volumes with `mountPropagation` need it, and not to the host. The name of the process
-/// namespace is left for those who wait for its end. Then it takes the exit status of whatever has lost its parent.
+/// Mounts propagate inside, as volumes with `mountPropagation` need it, and not to the host. Then it takes the exit
+/// status of whatever has lost its parent.
 const FIRST_PROCESS: &str = r#"set -e
 mount --make-rshared /
 while [ "$1" != -- ]; do
@@ -47,8 +48,7 @@ while [ "$1" != -- ]; do
 done
 ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward
-readlink /proc/1/ns/pid > "$2.part"
-mv "$2.part" "$2"
+: > "$2"
 while :; do
     sleep 86400 &
     wait $!
@@ -103,22 +103,21 @@ pub(crate) fn is_ready(root: &Path) -> bool {
     ready(root).exists()
 }
 
-/// Waits until the last process inside has ended, after the first one was killed.
+/// Remembers the first process, the child of the one that made the namespaces.
+pub(crate) fn remember(root: &Path, process: i32) -> Result<()> {
+    let path = first_process(root);
+    let first = serde_json::json!(Identity::of_child(process)).to_string();
+    fs::write(&path, first).map_err(Error::io("write", &path))
+}
+
+/// Waits until the first process has ended after it was killed: the kernel lets it end only after all others inside.
 pub(crate) fn wait_for_end(root: &Path, patience: Duration) -> Result<()> {
-    let Ok(namespace) = fs::read_to_string(ready(root)) else {
+    let text = fs::read_to_string(first_process(root)).unwrap_or_default();
+    let Ok(first) = serde_json::from_str::<Identity>(&text) else {
         return Ok(());
     };
-    let namespace = Path::new(namespace.trim());
-    let is_inside = |process: fs::DirEntry| {
-        fs::read_link(process.path().join("ns/pid")).is_ok_and(|name| name == namespace)
-    };
     let deadline = Instant::now() + patience;
-    while fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(is_inside)
-    {
+    while first.is_alive() {
         if Instant::now() >= deadline {
             return Err(Error::NotCleared {
                 what: "a process".to_owned(),
@@ -127,7 +126,11 @@ pub(crate) fn wait_for_end(root: &Path, patience: Duration) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    remove(&ready(root))
+    Ok(())
+}
+
+fn first_process(root: &Path) -> PathBuf {
+    root.join("first-process.json")
 }
 
 fn ready(root: &Path) -> PathBuf {

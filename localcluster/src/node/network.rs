@@ -21,7 +21,7 @@ const INSIDE: &str = "eth0";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Network {
     number: u8,
-    /// Whose link it is; written on it as its alias.
+    /// Whose link it is, written on it as its alias; also the name of the control group.
     owner: String,
 }
 
@@ -66,6 +66,11 @@ impl Network {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io("read", path)(e)),
         }
+    }
+
+    /// A name for what is the machine's, not the state directory's.
+    pub(crate) fn owner(&self) -> &str {
+        &self.owner
     }
 
     fn address(&self, third: u8, fourth: u8) -> Ipv4Addr {
@@ -119,7 +124,7 @@ impl Network {
 
     /// The other end as long as it has not been moved into the node's network namespace.
     fn other_end(&self) -> String {
-        format!("{}n", self.link())
+        format!("localnode{}", self.number)
     }
 
     fn exists(&self, link: &str) -> bool {
@@ -259,6 +264,8 @@ mod tests {
             owner: "x".to_owned(),
         };
         // IFNAMSIZ is 16 with the final zero.
-        assert!(network.other_end().len() <= 15, "{}", network.other_end());
+        for name in [network.link(), network.other_end()] {
+            assert!(name.len() <= 15, "{name}");
+        }
     }
 }

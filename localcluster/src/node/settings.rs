@@ -32,6 +32,8 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
   sandbox_image = "{pause}"
   # Without CAP_SYS_RESOURCE no score can be lowered, and every pod would fail.
   restrict_oom_score_adj = true
+  # A profile would be loaded into the kernel of the machine, and stay there.
+  disable_apparmor = true
   # Network namespaces of pods go with the directory instead of staying in /run/netns.
   netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".cni]
@@ -86,6 +88,8 @@ pub(crate) fn kubelet(root: &Path, pki: &Path, cgroup: &str, network: &Network) 
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": format!("/{cgroup}"),
         "failCgroupV1": false,
+        // No more important than whatever else runs on this machine.
+        "oomScoreAdj": 0,
         "failSwapOn": false,
         "clusterDomain": "cluster.local",
         "clusterDNS": [network.dns_service()],
@@ -112,6 +116,7 @@ pub(crate) fn kube_proxy(kubeconfig: &Path, network: &Network) -> Value {
         "bindAddress": network.node(),
         "clientConnection": {"kubeconfig": kubeconfig},
         "hostnameOverride": NAME,
+        "oomScoreAdj": 0,
         "mode": "nftables",
         // The default of a second is for clusters with thousands of Services.
         "nftables": {"minSyncPeriod": "100ms"},

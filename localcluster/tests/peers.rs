@@ -1,0 +1,169 @@
+//! Installs peers into a real node and uses them. Needs root, and minutes the first time:
+//! `cargo test -p localcluster --test peers -- --ignored`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use kube::api::{Api, DynamicObject, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use localcluster::peers::{POSTGRESQL, Product, install};
+use localcluster::{Cluster, Config, Event, Lines, Node, Progress};
+use serde_json::json;
+
+/// Says how long each part took.
+struct Times;
+
+impl Progress for Times {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Ready { what, took } = event {
+            eprintln!("ready after {:.1} s: {what}", took.as_secs_f64());
+        } else {
+            Lines.event(event);
+        }
+    }
+}
+
+fn is_root() -> bool {
+    let is = nix::unistd::geteuid().is_root();
+    if !is {
+        eprintln!("skipped: a real node needs root");
+    }
+    is
+}
+
+async fn cluster_with(products: &[Product]) -> Cluster {
+    let config = Config::control_plane()
+        .node(Node::Kubelet)
+        .progress(Arc::new(Times));
+    let cluster = Cluster::start(config).await.unwrap();
+    if let Err(error) = install(&cluster, products).await {
+        let state = kubectl(&cluster, &["get", "pods,events", "-A"]);
+        panic!("{error}\n{state}");
+    }
+    cluster
+}
+
+fn kubectl(cluster: &Cluster, arguments: &[&str]) -> String {
+    let output = Command::new(cluster.kubectl().unwrap())
+        .arg("--kubeconfig")
+        .arg(cluster.kubeconfig())
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[tokio::test]
+#[ignore = "builds and starts peers for minutes"]
+async fn kafka_takes_topics_and_redis_answers() {
+    if !is_root() {
+        return;
+    }
+    let cluster = cluster_with(&[Product::Redis, Product::Kafka]).await;
+    let said = kubectl(
+        &cluster,
+        &[
+            "exec",
+            "-n",
+            "redis",
+            "deploy/redis",
+            "--",
+            "redis-cli",
+            "ping",
+        ],
+    );
+    assert_eq!(said.trim(), "PONG");
+    // By the Service's name: the broker's own answer sends a client there.
+    let topics = |arguments: &[&str]| {
+        let mut all = vec!["exec", "-n", "kafka", "kafka-0", "-c", "kafka", "--"];
+        all.extend(["java", "-Xmx128m", "-cp", "/opt/kafka/libs/*"]);
+        all.push("org.apache.kafka.tools.TopicCommand");
+        all.extend(["--bootstrap-server", "kafka.kafka.svc:9092"]);
+        all.extend(arguments);
+        kubectl(&cluster, &all)
+    };
+    let made = topics(&["--create", "--topic", "orders", "--partitions", "2"]);
+    assert!(made.contains("Created topic orders"), "{made}");
+    let found = topics(&["--describe", "--topic", "orders"]);
+    assert!(found.contains("PartitionCount: 2"), "{found}");
+    cluster.stop().unwrap();
+}
+
+#[tokio::test]
+#[ignore = "builds and starts peers for minutes"]
+async fn cloudnative_pg_makes_a_database() {
+    if !is_root() {
+        return;
+    }
+    let cluster = cluster_with(&[Product::CloudNativePg]).await;
+    let client = cluster.client().unwrap();
+    make_postgresql(&client).await;
+    let begun = Instant::now();
+    let said = loop {
+        let query = ["psql", "-tAc", "select 40 + 2", "app"];
+        let mut all = vec!["exec", "pg-1", "-c", "postgres", "--"];
+        all.extend(query);
+        let said = kubectl(&cluster, &all);
+        if said.trim() == "42" || begun.elapsed() > Duration::from_secs(180) {
+            break said;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    if said.trim() != "42" {
+        let state = kubectl(&cluster, &["get", "pods,events", "-A"]);
+        let log = kubectl(
+            &cluster,
+            &["logs", "-l", "cnpg.io/cluster=pg", "--all-containers"],
+        );
+        panic!("{said}\n{state}\n{log}");
+    }
+    eprintln!(
+        "PostgreSQL answers after {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+    cluster.stop().unwrap();
+}
+
+async fn make_postgresql(client: &Client) {
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(
+        "postgresql.cnpg.io",
+        "v1",
+        "Cluster",
+    ));
+    let clusters: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &kind);
+    let cluster = json!({
+        "apiVersion": "postgresql.cnpg.io/v1",
+        "kind": "Cluster",
+        "metadata": {"name": "pg"},
+        "spec": {
+            "instances": 1,
+            "imageName": POSTGRESQL,
+            "imagePullPolicy": "IfNotPresent",
+            "enablePDB": false,
+            // By default each is asked every 10 s.
+            "probes": {
+                "startup": {"periodSeconds": 1, "failureThreshold": 120},
+                "readiness": {"periodSeconds": 1},
+            },
+            "storage": {"size": "1Gi"},
+            "postgresql": {"parameters": {"shared_buffers": "32MB", "max_connections": "50"}},
+            "bootstrap": {"initdb": {"database": "app", "owner": "app"}},
+        },
+    });
+    let cluster = serde_json::from_value(cluster).unwrap();
+    // The webhook's Service may refuse for a moment after its pod is ready.
+    let begun = Instant::now();
+    while let Err(error) = clusters.create(&PostParams::default(), &cluster).await {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{error}");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}

@@ -167,3 +167,34 @@ async fn make_postgresql(client: &Client) {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
 }
+
+#[tokio::test]
+#[ignore = "builds and starts peers for minutes"]
+async fn prometheus_sees_rollouts_and_git_is_served() {
+    if !is_root() {
+        return;
+    }
+    let products = [
+        Product::GitServer,
+        Product::ArgoRollouts,
+        Product::Prometheus,
+    ];
+    let cluster = cluster_with(&products).await;
+    let get = |path: &str| {
+        let path = format!("/api/v1/namespaces/{path}");
+        kubectl(&cluster, &["get", "--raw", &path])
+    };
+    let refs = get("git/services/git:http/proxy/config.git/info/refs?service=git-upload-pack");
+    assert!(refs.contains("service=git-upload-pack"), "{refs}");
+    let up = "monitoring/services/prometheus:http/proxy/api/v1/query?query=up";
+    let begun = Instant::now();
+    loop {
+        let answer = get(up);
+        if answer.contains(r#""namespace":"argo-rollouts""#) && answer.contains(r#","1"]"#) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{answer}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    cluster.stop().unwrap();
+}

@@ -186,15 +186,65 @@ async fn prometheus_sees_rollouts_and_git_is_served() {
     };
     let refs = get("git/services/git:http/proxy/config.git/info/refs?service=git-upload-pack");
     assert!(refs.contains("service=git-upload-pack"), "{refs}");
-    let up = "monitoring/services/prometheus:http/proxy/api/v1/query?query=up";
+    let up = "/api/v1/namespaces/monitoring/services/prometheus:http/proxy/api/v1/query?query=up{namespace='argo-rollouts'}==1";
+    until(&cluster, &["get", "--raw", up], "argo-rollouts").await;
+    cluster.stop().unwrap();
+}
+
+#[tokio::test]
+#[ignore = "builds and starts peers for minutes"]
+async fn traefik_routes_to_a_service() {
+    if !is_root() {
+        return;
+    }
+    let cluster = cluster_with(&[Product::GitServer, Product::Traefik]).await;
+    let kind = GroupVersionKind::gvk("traefik.io", "v1alpha1", "IngressRoute");
+    let route = json!({
+        "apiVersion": "traefik.io/v1alpha1",
+        "kind": "IngressRoute",
+        "metadata": {"name": "git"},
+        "spec": {
+            "entryPoints": ["web"],
+            "routes": [{
+                "kind": "Rule",
+                "match": "PathPrefix(`/config.git`)",
+                "services": [{"name": "git", "port": 80}],
+            }],
+        },
+    });
+    let routes: Api<DynamicObject> = Api::namespaced_with(
+        cluster.client().unwrap(),
+        "git",
+        &ApiResource::from_gvk(&kind),
+    );
+    let route = serde_json::from_value(route).unwrap();
+    routes.create(&PostParams::default(), &route).await.unwrap();
+    let path = "/api/v1/namespaces/traefik/services/traefik:web/proxy/config.git/HEAD";
+    until(&cluster, &["get", "--raw", path], "ref: refs/heads/main").await;
+    cluster.stop().unwrap();
+}
+
+#[tokio::test]
+#[ignore = "builds and starts peers for minutes"]
+async fn keda_serves_metrics() {
+    if !is_root() {
+        return;
+    }
+    let cluster = cluster_with(&[Product::Keda]).await;
+    let path = "/apis/external.metrics.k8s.io/v1beta1";
+    until(&cluster, &["get", "--raw", path], "APIResourceList").await;
+    cluster.stop().unwrap();
+}
+
+/// Asks until the answer contains a text, for a minute.
+async fn until(cluster: &Cluster, question: &[&str], text: &str) {
     let begun = Instant::now();
     loop {
-        let answer = get(up);
-        if answer.contains(r#""namespace":"argo-rollouts""#) && answer.contains(r#","1"]"#) {
-            break;
+        let answer = kubectl(cluster, question);
+        if answer.contains(text) {
+            return;
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "{answer}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    cluster.stop().unwrap();
 }

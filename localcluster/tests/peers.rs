@@ -219,8 +219,8 @@ async fn traefik_routes_to_a_service() {
     );
     let route = serde_json::from_value(route).unwrap();
     routes.create(&PostParams::default(), &route).await.unwrap();
-    let path = "/api/v1/namespaces/traefik/services/traefik:web/proxy/config.git/HEAD";
-    until(&cluster, &["get", "--raw", path], "ref: refs/heads/main").await;
+    let path = "/api/v1/namespaces/traefik/services/traefik:web/proxy/config.git/info/refs?service=git-upload-pack";
+    until(&cluster, &["get", "--raw", path], "service=git-upload-pack").await;
     cluster.stop().unwrap();
 }
 

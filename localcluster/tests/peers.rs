@@ -236,6 +236,80 @@ async fn keda_serves_metrics() {
     cluster.stop().unwrap();
 }
 
+#[tokio::test]
+#[ignore = "builds and starts peers for minutes"]
+async fn argo_cd_applies_what_is_pushed() {
+    if !is_root() {
+        return;
+    }
+    let cluster = cluster_with(&[Product::GitServer, Product::ArgoCd]).await;
+    let address = [
+        "get",
+        "service",
+        "-n",
+        "git",
+        "git",
+        "-o",
+        "jsonpath={.spec.clusterIP}",
+    ];
+    push(&format!(
+        "http://{}/config.git",
+        kubectl(&cluster, &address)
+    ));
+    let application = json!({
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": "greeting"},
+        "spec": {
+            "project": "default",
+            "source": {"repoURL": "http://git.git.svc/config.git", "path": ".", "targetRevision": "main"},
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": "default"},
+            "syncPolicy": {"automated": {}},
+        },
+    });
+    let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Application");
+    let applications: Api<DynamicObject> = Api::namespaced_with(
+        cluster.client().unwrap(),
+        "argocd",
+        &ApiResource::from_gvk(&kind),
+    );
+    let application = serde_json::from_value(application).unwrap();
+    applications
+        .create(&PostParams::default(), &application)
+        .await
+        .unwrap();
+    until(
+        &cluster,
+        &["get", "configmap", "greeting", "-o", "yaml"],
+        "hello",
+    )
+    .await;
+    cluster.stop().unwrap();
+}
+
+/// Pushes a kustomization with a ConfigMap.
+fn push(repository: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: greeting}\ndata: {text: hello}\n";
+    std::fs::write(dir.path().join("map.yaml"), map).unwrap();
+    let kustomization = "resources: [map.yaml]\n";
+    std::fs::write(dir.path().join("kustomization.yaml"), kustomization).unwrap();
+    let author = ["-c", "user.name=test", "-c", "user.email=test@localhost"];
+    for arguments in [
+        vec!["init", "--quiet", "--initial-branch=main"],
+        vec!["add", "."],
+        vec!["commit", "--quiet", "--message=greeting"],
+        vec!["push", "--quiet", repository, "main"],
+    ] {
+        let mut git = Command::new("git");
+        git.current_dir(dir.path()).args(author).args(&arguments);
+        // A machine's proxy does not know the addresses of the cluster.
+        git.env("no_proxy", "*")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null");
+        assert!(git.status().unwrap().success(), "{arguments:?}");
+    }
+}
+
 /// Asks until the answer contains a text, for a minute.
 async fn until(cluster: &Cluster, question: &[&str], text: &str) {
     let begun = Instant::now();

@@ -45,6 +45,7 @@ impl Product {
                 "argo-cd",
                 "kustomization.yaml",
                 "namespace.yaml",
+                "project.yaml",
                 "settings.yaml"
             ),
             Self::ArgoRollouts => files!(

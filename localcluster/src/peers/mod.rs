@@ -102,14 +102,15 @@ impl Product {
         }
     }
 
-    /// Whose CRDs go before its manifests. Argo CD's come with them.
+    /// Whose CRDs go before its manifests.
     const fn definitions(self) -> &'static [Peer] {
         match self {
+            Self::ArgoCd => &[Peer::ArgoCd],
             Self::ArgoRollouts => &[Peer::ArgoRollouts],
             Self::CloudNativePg => &[Peer::CloudNativePg],
             Self::Keda => &[Peer::Keda],
             Self::Traefik => &[Peer::Traefik, Peer::GatewayApi],
-            Self::ArgoCd | Self::GitServer | Self::Kafka | Self::Prometheus | Self::Redis => &[],
+            Self::GitServer | Self::Kafka | Self::Prometheus | Self::Redis => &[],
         }
     }
 }

@@ -620,10 +620,10 @@ fn missing(program: String) -> Error {
         "mvn" => "install Apache Maven (Debian: apt-get install maven)",
         "java" => "install Java 17 or later (Debian: apt-get install openjdk-17-jre-headless)",
         "setpriv" => "install util-linux",
-        "cc" => "install a C compiler (Debian: apt-get install gcc libc6-dev)",
         "apt-get" | "dpkg-deb" | "dpkg-query" => {
             "images are made of Debian packages: run this on Debian or Ubuntu, or use operator/Dockerfile"
         }
+        "cc" => "install a C compiler (Debian: apt-get install gcc libc6-dev)",
         _ => "install it",
     };
     Error::MissingProgram { program, hint }

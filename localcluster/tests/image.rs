@@ -245,6 +245,18 @@ fn a_damaged_archive_is_found_out() {
 }
 
 #[test]
+fn another_configuration_than_the_digest_says_is_found_out() {
+    let (_dir, path, _) = write(false, Compression::None);
+    let mut bytes = fs::read(&path).unwrap();
+    let (then, later) = (b"2023-11-14T22", b"2024-11-14T22");
+    let at = bytes.windows(then.len()).position(|window| window == then);
+    bytes[at.unwrap()..][..later.len()].copy_from_slice(later);
+    fs::write(&path, bytes).unwrap();
+    let error = Archive::open(&path).unwrap_err();
+    assert!(error.to_string().contains("has digest"), "{error}");
+}
+
+#[test]
 fn a_recipe_that_cannot_be_followed_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("x.tar");

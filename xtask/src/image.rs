@@ -3,6 +3,7 @@
 //! An image is the optimised program over a layer of the Debian packages that it is linked with. As root each is tried before it
 //! is named: its root is unpacked and the program asked for its version there.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,7 +21,7 @@ use crate::{prerequisites, repository};
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Which images; all if none is named.
-    #[arg(value_parser = PossibleValuesParser::new(IMAGES.iter().map(|image| image.name)))]
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(IMAGES.iter().map(|image| image.name)))]
     pub names: Vec<String>,
     /// Where to put the files [default: `images` in cargo's target directory].
     #[arg(long, value_name = "DIR")]
@@ -91,7 +92,8 @@ pub fn run(args: &Args) -> Result<()> {
         let to = output(args, &program)?.join(format!("{}.tar", image.name));
         let (recipe, packages) = recipe(image, &program, revision.as_deref())?;
         let written = recipe.created(created).write(&Cache::from_env(), &to)?;
-        let tried = try_out(image, &written)?;
+        // Nobody is to load what does not work.
+        let tried = try_out(image, &written).inspect_err(|_| drop(fs::remove_file(&to)))?;
         println!("{}", report(&written, &packages, &tried));
     }
     Ok(())

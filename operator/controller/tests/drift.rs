@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::Client;
 use kube::api::PostParams;
-use localcluster::{Cluster, Config, Kafka, Models, Node};
+use localcluster::Cluster;
 use serde_json::{Value, json};
 use todo_operator_controller::apply::api_resource;
 use todo_operator_core::child::ChildKey;
@@ -26,13 +26,7 @@ async fn world() -> &'static World {
     static WORLD: OnceCell<World> = OnceCell::const_new();
     WORLD
         .get_or_init(|| async {
-            let config = Config::control_plane()
-                .controllers()
-                .node(Node::Kwok { count: 1 })
-                .argo_rollouts()
-                .kafka(Kafka::default())
-                .peers(support::PEERS)
-                .models(Models::Thread);
+            let config = support::life::cluster();
             let cluster = support::cluster(config).await;
             apply(&cluster.client().unwrap(), &support::namespace("kafka")).await;
             let operator = Operator::start_ahead(&cluster).await;
@@ -118,23 +112,17 @@ async fn one_of_each(client: &Client, namespace: &str) -> BTreeMap<Kind, (ChildK
         .collect()
 }
 
-async fn until_told(client: &Client, namespace: &str, key: &ChildKey) {
-    until(&format!("an Event about {key}"), async || {
-        let events = support::api(
-            client,
-            &support::resource("events.k8s.io", "v1", "Event"),
-            namespace,
-        );
-        let events = events.list(&Default::default()).await.unwrap();
-        let told = events.items.iter().any(|event| {
-            event.data["reason"] == "DriftCorrected"
-                && event.data["note"]
-                    .as_str()
-                    .is_some_and(|note| note.starts_with(&format!("{key} ")))
-        });
-        told.then_some(())
+/// Whether an Event says that an object was put right.
+async fn is_told(client: &Client, namespace: &str, key: &ChildKey) -> bool {
+    let events = support::resource("events.k8s.io", "v1", "Event");
+    let events = support::api(client, &events, namespace);
+    let events = events.list(&Default::default()).await.unwrap();
+    events.items.iter().any(|event| {
+        event.data["reason"] == "DriftCorrected"
+            && event.data["note"]
+                .as_str()
+                .is_some_and(|note| note.starts_with(&format!("{key} ")))
     })
-    .await;
 }
 
 /// Edits and deletes one child of each kind, one after the other.
@@ -151,7 +139,7 @@ async fn disturb(world: &World, client: &Client, namespace: &str, expected: &[Ki
         let was = before.pointer(path).unwrap().clone();
         let counted = world.operator.drift_corrected(kind);
         // Only what was in place can drift: while the last disturbance is being dealt with, it is no drift yet.
-        until(&format!("a correction of {key} is counted"), async || {
+        until(&format!("an Event about {key}"), async || {
             change(client, &key, |object| {
                 *object.pointer_mut(path).unwrap() = value.clone();
                 object["metadata"]["annotations"]["example.com/foreign"] = json!("stays");
@@ -167,10 +155,10 @@ async fn disturb(world: &World, client: &Client, namespace: &str, expected: &[Ki
             assert_eq!(kept, "stays", "{key}");
             let uid = &before["metadata"]["uid"];
             assert_eq!(metadata["uid"], *uid, "{key}: put right, not made anew");
-            (world.operator.drift_corrected(kind) > counted).then_some(())
+            is_told(client, namespace, &key).await.then_some(())
         })
         .await;
-        until_told(client, namespace, &key).await;
+        assert!(world.operator.drift_corrected(kind) > counted, "{key}");
 
         let manifest =
             json!({"kind": "TodoApp", "metadata": {"namespace": namespace, "name": "demo"}});

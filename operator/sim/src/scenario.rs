@@ -20,6 +20,8 @@ pub const APPS: Resource = resource("todo-operator.dev", "todoapps");
 /// The longest time, in the simulation, that anything may take: canaries with their pauses, deadlines, and a lease that
 /// has to run out.
 const LIVENESS: Duration = Duration::from_secs(3 * 3600);
+/// More writes of the operators than any scenario needs.
+const MOST_WRITES: usize = 10_000;
 /// Time without a write after which a world is at rest.
 const REST: Duration = Duration::from_secs(120);
 /// Time for which nothing may be written once the world is at rest: long enough that topics are looked at again.
@@ -31,8 +33,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it may do.
     pub allows: Allows,
-    /// Whether it is played with faults.
-    pub with_faults: bool,
+    /// With how many seeds its faults are played: a short one with more of them.
+    pub seeds: u64,
     script: for<'a> fn(&'a Stage) -> BoxFuture<'a, Outcome>,
 }
 
@@ -82,10 +84,16 @@ pub const ALL: &[Scenario] = &[
             restarts: true,
             ..Allows::NOTHING
         },
-        with_faults: true,
+        seeds: 1,
         script: |stage| Box::pin(hand_edit(stage)),
     },
-    scenario("bad-beside-good", |stage| Box::pin(bad_beside_good(stage))),
+    scenario("hand-edit-during-canary", |stage| {
+        Box::pin(hand_edit_during_canary(stage))
+    }),
+    Scenario {
+        seeds: 4,
+        ..scenario("bad-beside-good", |stage| Box::pin(bad_beside_good(stage)))
+    },
     scenario("delete-retains", |stage| Box::pin(delete_retains(stage))),
     Scenario {
         name: "delete-deletes",
@@ -93,13 +101,13 @@ pub const ALL: &[Scenario] = &[
             data_loss: true,
             ..Allows::NOTHING
         },
-        with_faults: true,
+        seeds: 1,
         script: |stage| Box::pin(delete_deletes(stage)),
     },
     Scenario {
         name: "fields",
         allows: Allows::NOTHING,
-        with_faults: false,
+        seeds: 0,
         script: |stage| Box::pin(fields::play(stage)),
     },
     scenario("two-operators", |stage| Box::pin(two_operators(stage))),
@@ -112,7 +120,7 @@ const fn scenario(
     Scenario {
         name,
         allows: Allows::NOTHING,
-        with_faults: true,
+        seeds: 1,
         script,
     }
 }
@@ -203,6 +211,10 @@ impl Stage {
             if self.world.clock.elapsed() - begun > LIVENESS {
                 return Err(Violation::new("liveness", format!("never: {what}")));
             }
+            let (writes, _) = self.world.counts();
+            if writes > MOST_WRITES {
+                return Err(Violation::new("liveness", "it writes without end"));
+            }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         self.world.note(|| format!("— {what}"));
@@ -227,6 +239,34 @@ impl Stage {
             .await
     }
 
+    /// Releases another image of a component, which comes to serve.
+    async fn release_passes(&self, version: &str, component: &str, tag: &str) -> Outcome {
+        self.release(version, component, tag)?;
+        self.until_app("shop", "Ready", "Ready").await?;
+        self.until_serves(component, tag).await
+    }
+
+    /// Releases another image of a component, which is rejected: then the former one serves.
+    async fn release_is_rejected(
+        &self,
+        version: &str,
+        component: &str,
+        tag: &str,
+        former: &str,
+    ) -> Outcome {
+        self.release(version, component, tag)?;
+        self.until_app("shop", "Degraded", "ReleaseRejected")
+            .await?;
+        self.until_serves(component, former).await
+    }
+
+    /// Waits until an image of a component serves, and no other.
+    async fn until_serves(&self, component: &str, tag: &str) -> Outcome {
+        let what = format!("{component}:{tag} serves");
+        self.until(&what, |world| serves(world, component, tag))
+            .await
+    }
+
     /// Brings about an application that is Ready, and one beside it. What goes wrong goes wrong after that.
     async fn begin(&self, shop: &str) -> Outcome {
         self.create(shop).await?;
@@ -235,11 +275,15 @@ impl Stage {
     }
 
     async fn create(&self, shop: &str) -> Outcome {
-        self.apply(include_str!("../scenarios/environment.yaml"))?;
-        self.apply(include_str!("../scenarios/bystander.yaml"))?;
-        self.until_app("bystander", "Ready", "Ready").await?;
+        self.create_bystander().await?;
         self.apply(shop)?;
         self.until_app("shop", "Ready", "Ready").await
+    }
+
+    async fn create_bystander(&self) -> Outcome {
+        self.apply(include_str!("../scenarios/environment.yaml"))?;
+        self.apply(include_str!("../scenarios/bystander.yaml"))?;
+        self.until_app("bystander", "Ready", "Ready").await
     }
 
     /// Releases another image of a component; the others stay.
@@ -251,13 +295,17 @@ impl Stage {
                 image["image"] = json!(format!("registry.example/{component}:{tag}"));
             }
         }
-        let patch = json!({"spec": {"release": {"version": version, "images": images}}});
-        self.edit(APPS, "shop", patch)
+        // Configuration comes and goes with the image.
+        let config = json!({component: {"TAG": tag}});
+        let release = json!({"version": version, "images": images, "config": config});
+        self.edit(APPS, "shop", json!({"spec": {"release": release}}))
     }
 }
 
 /// Every kind of component.
 const SHOP: &str = include_str!("../scenarios/shop.yaml");
+/// Pause after each step of every canary.
+const STEP_PAUSE: Duration = Duration::from_secs(60);
 /// A canary.
 const WEB: &str = include_str!("../scenarios/web.yaml");
 /// A database and a topic.
@@ -299,30 +347,18 @@ async fn create(stage: &Stage) -> Outcome {
 
 async fn release(stage: &Stage) -> Outcome {
     stage.begin(API).await?;
-    stage.release("1.1.0", "api", "2")?;
-    stage.until_app("shop", "Ready", "Ready").await?;
-    stage
-        .until("api:2 serves", |world| serves(world, "api", "2"))
-        .await
+    stage.release_passes("1.1.0", "api", "2").await
 }
 
 async fn canary_passes(stage: &Stage) -> Outcome {
     stage.begin(WEB).await?;
-    stage.release("1.1.0", "web", "2")?;
-    stage.until_app("shop", "Ready", "Ready").await?;
-    stage
-        .until("web:2 serves", |world| serves(world, "web", "2"))
-        .await
+    stage.release_passes("1.1.0", "web", "2").await
 }
 
 async fn canary_aborts(stage: &Stage) -> Outcome {
     stage.begin(WEB).await?;
-    stage.release("1.1.0", "web", "2-badmetric")?;
     stage
-        .until_app("shop", "Degraded", "ReleaseRejected")
-        .await?;
-    stage
-        .until("web:1 serves alone", |world| serves(world, "web", "1"))
+        .release_is_rejected("1.1.0", "web", "2-badmetric", "1")
         .await
 }
 
@@ -331,25 +367,15 @@ async fn canary_aborts_later(stage: &Stage) -> Outcome {
     stage.release("1.1.0", "web", "2")?;
     stage.until_app("shop", "Ready", "Ready").await?;
     stage.world.begin_of_faults();
-    stage.release("1.2.0", "web", "3-badmetric")?;
     stage
-        .until_app("shop", "Degraded", "ReleaseRejected")
-        .await?;
-    stage
-        .until("web:2 serves alone", |world| serves(world, "web", "2"))
+        .release_is_rejected("1.2.0", "web", "3-badmetric", "2")
         .await
 }
 
 async fn rolling_fails(stage: &Stage) -> Outcome {
     stage.begin(MAILER).await?;
-    stage.release("1.1.0", "mailer", "2-crash")?;
     stage
-        .until_app("shop", "Degraded", "ReleaseRejected")
-        .await?;
-    stage
-        .until("mailer:1 serves alone", |world| {
-            serves(world, "mailer", "1")
-        })
+        .release_is_rejected("1.1.0", "mailer", "2-crash", "1")
         .await
 }
 
@@ -361,9 +387,7 @@ async fn through_git(stage: &Stage) -> Outcome {
         let file = [("test/shop.yaml", Some(shop))];
         gitops.with_repository(|repository| repository.commit("main", message, file));
     };
-    stage.apply(include_str!("../scenarios/environment.yaml"))?;
-    stage.apply(include_str!("../scenarios/bystander.yaml"))?;
-    stage.until_app("bystander", "Ready", "Ready").await?;
+    stage.create_bystander().await?;
     commit("shop", WEB);
     gitops.add(Application {
         name: "shop".to_owned(),
@@ -382,9 +406,7 @@ async fn through_git(stage: &Stage) -> Outcome {
     // Argo CD heals all the while, and what it applies must not bring the rejected release back.
     stage.rest_for(REST).await?;
     commit("good", &WEB.replace("web:1", "web:3"));
-    stage
-        .until("web:3 serves alone", |world| serves(world, "web", "3"))
-        .await?;
+    stage.until_serves("web", "3").await?;
     stage.until_app("shop", "Ready", "Ready").await
 }
 
@@ -392,9 +414,7 @@ async fn migration_fails(stage: &Stage) -> Outcome {
     stage.begin(API).await?;
     stage.release("1.1.0", "api", "2-fail")?;
     stage.until_app("shop", "Degraded", "").await?;
-    stage
-        .until("api:1 serves", |world| serves(world, "api", "1"))
-        .await
+    stage.until_serves("api", "1").await
 }
 
 async fn scale_during_canary(stage: &Stage) -> Outcome {
@@ -453,6 +473,49 @@ async fn hand_edit(stage: &Stage) -> Outcome {
         })
         .await?;
     stage.until_app("shop", "Ready", "Ready").await
+}
+
+/// What Argo Rollouts has written into our objects is theirs, also when we write these for another reason.
+async fn hand_edit_during_canary(stage: &Stage) -> Outcome {
+    stage.begin(WEB).await?;
+    stage.release("1.1.0", "web", "2")?;
+    let weights = resource("traefik.io", "traefikservices");
+    let services = resource("", "services");
+    stage
+        .until("the canary has its weight", |world| {
+            let route = world.person().get(weights, "test", "shop-web");
+            route.is_some_and(|route| route["spec"]["weighted"]["services"][1]["weight"] == 20)
+        })
+        .await?;
+    let next_step = stage.world.clock.elapsed() + STEP_PAUSE;
+    let labels = json!({"metadata": {"labels": {"todo-operator.dev/component": "edited"}}});
+    let edited = [
+        (weights, "shop-web", "/spec/weighted/services"),
+        (services, "shop-web-stable", "/spec/selector"),
+        (services, "shop-web-canary", "/spec/selector"),
+    ];
+    for (resource, name, theirs) in edited {
+        let before = stage.world.person().get(resource, "test", name);
+        let theirs = |object: &Value| object.pointer(theirs).cloned();
+        let theirs_before = before.as_deref().and_then(theirs);
+        stage.edit(resource, name, labels.clone())?;
+        let mut after = None;
+        stage
+            .until("it is put right", |world| {
+                after = world.person().get(resource, "test", name);
+                after.as_ref().is_some_and(|object| {
+                    object["metadata"]["labels"]["todo-operator.dev/component"] == "web"
+                })
+            })
+            .await?;
+        let is_same_step = stage.world.clock.elapsed() < next_step;
+        if is_same_step && after.as_deref().and_then(theirs) != theirs_before {
+            let what = format!("{name} lost what Argo Rollouts had written");
+            return Err(Violation::new("fields of others", what));
+        }
+    }
+    stage.until_app("shop", "Ready", "Ready").await?;
+    stage.until_serves("web", "2").await
 }
 
 async fn bad_beside_good(stage: &Stage) -> Outcome {

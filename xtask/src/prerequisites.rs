@@ -109,6 +109,12 @@ static REAL_NODE: [Need; 6] = [
     },
 ];
 
+static PEERS: [Need; 1] = [Need {
+    what: "Git",
+    package: Some("git"),
+    is_met: || runs("git", &["--version"]),
+}];
+
 /// Makes sure that the operator can be built and, if `with_cluster`, that a local cluster can be.
 pub fn ensure(with_cluster: bool) -> Result<()> {
     let cluster = if with_cluster { &CLUSTER[..] } else { &[] };
@@ -118,6 +124,11 @@ pub fn ensure(with_cluster: bool) -> Result<()> {
 /// Makes sure that a local cluster can have a real node, for which one must be root anyway.
 pub fn ensure_real_node() -> Result<()> {
     meet(&[&REAL_NODE])
+}
+
+/// Makes sure that peers on a real node can be used: one of them serves a Git repository, which is filled from here.
+pub fn ensure_peers() -> Result<()> {
+    meet(&[&PEERS])
 }
 
 fn meet(needs: &[&'static [Need]]) -> Result<()> {

@@ -76,8 +76,11 @@ struct Reader<'a> {
 
 fn read(options: &Options) -> Result<Report, CheckError> {
     let mut config = options.kafka.client(&options.identity)?;
-    // No group: a check must neither take messages from workers nor commit anything.
-    config.set("enable.auto.commit", "false");
+    // A group of its own, which librdkafka wants even where partitions are assigned by hand: a check takes no messages
+    // from workers, and commits nothing.
+    config
+        .set("group.id", format!("{}.check", options.topic))
+        .set("enable.auto.commit", "false");
     let consumer: BaseConsumer<Told> = config
         .create_with_context(Told)
         .map_err(options.kafka.failed("be read"))?;

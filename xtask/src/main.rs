@@ -14,6 +14,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::load;
 
 #[derive(Parser, Debug)]
 #[command(
@@ -39,6 +40,8 @@ enum Task {
     Codegen(codegen::Args),
     /// Measure the operator against a real API server.
     Bench(bench::Args),
+    /// Send requests at a constant rate, and tell how long the answers took and who gave them.
+    Load(load::Args),
     /// Play the peers that do not run here; started by `up`.
     #[command(hide = true)]
     PeerModels(peer_models::Args),
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Codegen(args) => codegen::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Load(args) => load::run(&args),
         Task::PeerModels(args) => peer_models::run(&args),
     };
     match result {

@@ -53,6 +53,9 @@ pub enum CheckError {
     /// A topic is not there.
     #[error("topic {0} is not there: declare it in the TodoApp, or name another")]
     NoTopic(String),
+    /// The brokers send nothing more, although there is more.
+    #[error("Kafka has sent nothing for {0:?}, although the topics hold more; look at its brokers")]
+    Silent(Duration),
     /// The thread that reads has ended.
     #[error("the reader ended: {0}")]
     Ended(#[from] JoinError),
@@ -112,6 +115,7 @@ impl Reader<'_> {
         let ends = self.ends(topic, &produced)?;
         let deadline = Instant::now() + *wait;
         let (mut ledger, mut read) = (Ledger::default(), 0_u32);
+        let (mut heard, mut records_end) = (Instant::now(), None);
         let is_ours = |key: &str| {
             run.as_ref()
                 .is_none_or(|run| key.rsplit_once('-').is_some_and(|(of, _)| of == run))
@@ -121,7 +125,7 @@ impl Reader<'_> {
             let is_silent = polled.is_none();
             if let Some(message) = polled {
                 let message = message.map_err(self.failed(topic))?;
-                read += 1;
+                (read, heard) = (read.wrapping_add(1), Instant::now());
                 let is_record = message.topic() == records;
                 let positions = if is_record {
                     &mut recorded
@@ -143,15 +147,25 @@ impl Reader<'_> {
                     Ok(_) | Err(_) => {}
                 }
             }
+            if is_silent && heard.elapsed() >= ANSWER {
+                return Err(CheckError::Silent(ANSWER));
+            }
+            // Judged are all messages, and all records that are there when these are complete, or late: disorder may be
+            // among the last of them.
             if is_silent || read.is_multiple_of(OFTEN) {
-                let is_late = Instant::now() >= deadline;
-                let has_all = reaches(&produced, &ends);
-                if is_late || has_all && ledger.is_complete() {
-                    // Disorder may be among the records that have come in the meantime.
-                    let records = self.ends(records, &recorded)?;
-                    if is_late || reaches(&recorded, &records) {
-                        return Ok(ledger.report());
-                    }
+                let is_due = ledger.is_complete() || Instant::now() >= deadline;
+                if records_end.is_none() && is_due && reaches(&produced, &ends) {
+                    records_end = Some(self.ends(records, &recorded)?);
+                }
+                if records_end
+                    .as_ref()
+                    .is_some_and(|end| reaches(&recorded, end))
+                {
+                    return Ok(ledger.report());
+                }
+                if records_end.is_none() && reaches(&produced, &ends) {
+                    // What is waited for now is the workers' to send.
+                    heard = Instant::now();
                 }
             }
         }

@@ -16,7 +16,7 @@ use crate::{backup, migrate, serve};
 /// Without a command it is a worker where KAFKA_GROUP_ID is set, as the operator does for whoever consumes a topic, and
 /// serves HTTP otherwise. Durations are written as 500ms, 30s or 5m.
 #[derive(Debug, Parser)]
-#[command(name = "demo", version)]
+#[command(name = "demo", version, override_usage = "demo [COMMAND] [OPTIONS]")]
 struct Arguments {
     #[command(subcommand)]
     role: Role,

@@ -11,11 +11,12 @@ use crate::arguments::duration;
 
 /// How long an end may take.
 #[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "End")]
 pub struct Patience {
     /// Time after SIGTERM in which new requests are still answered, unready, until nobody sends any.
     #[arg(long, env = "DEMO_SHUTDOWN_DELAY", value_name = "DURATION", default_value = "3s", value_parser = duration)]
     pub shutdown_delay: Duration,
-    /// Time that requests or messages in work have to end after that.
+    /// Time that requests in work have to end after that.
     #[arg(long, env = "DEMO_DRAIN", value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub drain: Duration,
 }

@@ -28,8 +28,6 @@ const OFTEN: u32 = 5_000;
 pub struct Options {
     #[command(flatten)]
     identity: Identity,
-    #[command(flatten)]
-    kafka: Place,
     /// Name in Kafka of the topic that workers consume.
     #[arg(long, env = "TOPIC_ORDERS", value_parser = name)]
     topic: String,
@@ -42,6 +40,8 @@ pub struct Options {
     /// Time that workers have to catch up before what is missing counts as lost.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     wait: Duration,
+    #[command(flatten)]
+    kafka: Place,
 }
 
 /// Why there is no report.

@@ -23,8 +23,6 @@ use crate::identity::Identity;
 pub struct Options {
     #[command(flatten)]
     identity: Identity,
-    #[command(flatten)]
-    kafka: Place,
     /// The topic's name in Kafka.
     #[arg(long, env = "TOPIC_ORDERS", value_parser = name)]
     topic: String,
@@ -43,6 +41,8 @@ pub struct Options {
     /// Ends after this time.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     duration: Option<Duration>,
+    #[command(flatten)]
+    kafka: Place,
 }
 
 /// What was produced.

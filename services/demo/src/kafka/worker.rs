@@ -29,7 +29,7 @@ use crate::admin::{self, Admin, CannotListen};
 use crate::arguments::{duration, name};
 use crate::faults::{Faults, Switches};
 use crate::identity::Identity;
-use crate::lifecycle::{Lifecycle, Patience, Phase, Readiness};
+use crate::lifecycle::{Lifecycle, Phase, Readiness};
 use crate::metrics::{Metrics, Partition};
 
 /// Times that a message is tried before the process gives up.
@@ -46,8 +46,6 @@ const FAREWELL: Duration = Duration::from_secs(10);
 pub struct Options {
     #[command(flatten)]
     identity: Identity,
-    #[command(flatten)]
-    kafka: Place,
     /// The consumer group.
     #[arg(long, env = "KAFKA_GROUP_ID", value_name = "NAME", value_parser = name)]
     group: String,
@@ -68,8 +66,11 @@ pub struct Options {
         default_value = "0.0.0.0:9090"
     )]
     admin_listen: SocketAddr,
+    /// Time that records have to be acknowledged after SIGTERM.
+    #[arg(long, env = "DEMO_DRAIN", value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    drain: Duration,
     #[command(flatten)]
-    patience: Patience,
+    kafka: Place,
     #[command(flatten)]
     switches: Switches,
 }
@@ -255,7 +256,7 @@ impl Worker {
             Ok(())
         };
         // Those that are not acknowledged in time are processed again by somebody.
-        let drained = tokio::time::timeout(self.options.patience.drain, rest).await;
+        let drained = tokio::time::timeout(self.options.drain, rest).await;
         ended.and(drained.unwrap_or(Ok(())))
     }
 

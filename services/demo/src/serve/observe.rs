@@ -24,12 +24,12 @@ pub(super) async fn observe(
 ) -> Response {
     let begun = Instant::now();
     let mut answer = if service.faults.strike().await {
-        let error = "it fails because DEMO_ERROR_PERCENT says so";
-        (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            Json(json!({"error": error})),
-        )
-            .into_response()
+        let identity = &service.identity;
+        let body = json!({
+            "error": "it fails because DEMO_ERROR_PERCENT says so",
+            "component": identity.component, "version": identity.version, "pod": identity.pod,
+        });
+        (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response()
     } else {
         next.run(request).await
     };

@@ -180,8 +180,10 @@ async fn a_canary_that_fails_every_message_loses_none() {
     })
     .await;
     bad.stop().await;
+    // Nothing of that is committed, although the worker has left its group in order.
 
-    let good = stage.worker("good", &[]);
+    // Slow enough that partitions are paused while a message is in work.
+    let good = stage.worker("good", &[("DEMO_PROCESSING_TIME", "150ms")]);
     // There is one partition: one of the two gets none, and is ready all the same.
     let idle = stage.worker("idle", &[]);
     good.until_ready().await;

@@ -5,7 +5,7 @@
 //! before anything behind it is looked at; after [`ATTEMPTS`] the process ends, so that whoever gets the partition next
 //! begins with that same message.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use rdkafka::consumer::{
     BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer,
 };
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::message::{Message as _, OwnedMessage};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 use rdkafka::{ClientContext, Statistics};
 use thiserror::Error;
@@ -36,6 +36,8 @@ use crate::metrics::{Metrics, Partition};
 pub const ATTEMPTS: u32 = 10;
 /// Time between two attempts.
 const BACKOFF: Duration = Duration::from_secs(1);
+/// Time after which a message is slow.
+const SLOW: Duration = Duration::from_millis(100);
 /// Most records that Kafka has not acknowledged yet.
 const UNACKNOWLEDGED: usize = 1_000;
 /// Time for the last commit and for leaving the group.
@@ -208,7 +210,7 @@ struct Worker {
     lifecycle: Lifecycle,
 }
 
-/// A message whose record is on its way.
+/// A processed message, whose record may be on its way.
 struct Recorded {
     partition: i32,
     offset: i64,
@@ -217,35 +219,40 @@ struct Recorded {
 
 impl Worker {
     async fn consume(&self, consumer: &StreamConsumer<Member>) -> Result<(), WorkerError> {
-        let mut records = FuturesOrdered::new();
+        let (mut records, mut early) = (FuturesOrdered::new(), VecDeque::new());
         let ended = loop {
-            tokio::select! {
+            let message = tokio::select! {
                 biased;
                 () = self.lifecycle.reached(Phase::Draining) => break Ok(()),
-                Some(recorded) = records.next() => self.store(consumer, recorded)?,
-                message = consumer.recv(), if records.len() < UNACKNOWLEDGED => {
-                    let message = match message {
-                        Ok(message) => message,
-                        Err(error) if is_final(&error) => {
-                            break Err(self.options.kafka.failed("be consumed from")(error).into());
-                        }
-                        Err(error) => {
-                            tracing::warn!(%error, "no message; librdkafka tries again");
-                            continue;
-                        }
-                    };
-                    match self.process(&message).await {
-                        Outcome::Abandoned => break Ok(()),
-                        Outcome::GaveUp => break Err(WorkerError::GaveUp {
-                            topic: self.options.topic.clone(),
-                            partition: message.partition(),
-                            offset: message.offset(),
-                        }),
-                        Outcome::Done => match self.record(&message)? {
-                            Some(delivery) => records.push_back(recorded(delivery, message.partition(), message.offset())),
-                            None => self.stored(consumer, message.partition(), message.offset()),
-                        },
-                    }
+                Some(recorded) = records.next() => {
+                    self.store(consumer, recorded)?;
+                    continue;
+                }
+                message = next(&mut early, consumer), if records.len() < UNACKNOWLEDGED => message,
+            };
+            let message = match message {
+                Ok(message) => message,
+                Err(error) if is_final(&error) => {
+                    break Err(self.options.kafka.failed("be consumed from")(error).into());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no message; librdkafka tries again");
+                    continue;
+                }
+            };
+            match self.process_as_member(consumer, &message, &mut early).await {
+                Outcome::Done => {
+                    let delivery = self.record(&message)?;
+                    // In the order of the messages, also what is not recorded: an offset stands for all below it.
+                    records.push_back(recorded(delivery, message.partition(), message.offset()));
+                }
+                Outcome::Abandoned => break Ok(()),
+                Outcome::GaveUp => {
+                    break Err(WorkerError::GaveUp {
+                        topic: self.options.topic.clone(),
+                        partition: message.partition(),
+                        offset: message.offset(),
+                    });
                 }
             }
         };
@@ -260,7 +267,43 @@ impl Worker {
         ended.and(drained.unwrap_or(Ok(())))
     }
 
-    async fn process(&self, message: &BorrowedMessage<'_>) -> Outcome {
+    /// Processes a message and stays a member of the group meanwhile, however long it takes: hands partitions over and tells
+    /// of its lag, for which the consumer must be asked for messages. So that none come, their partitions are paused; those
+    /// that come all the same, from partitions that are new, are `early`.
+    async fn process_as_member(
+        &self,
+        consumer: &StreamConsumer<Member>,
+        message: &OwnedMessage,
+        early: &mut VecDeque<OwnedMessage>,
+    ) -> Outcome {
+        let process = self.process(message);
+        tokio::pin!(process);
+        tokio::select! {
+            biased;
+            outcome = &mut process => return outcome,
+            () = tokio::time::sleep(SLOW) => {}
+        }
+        pause(consumer);
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut process => break outcome,
+                message = consumer.recv() => match message {
+                    Ok(message) => {
+                        early.push_back(message.detach());
+                        pause(consumer);
+                    }
+                    Err(error) => tracing::warn!(%error, "librdkafka tries again"),
+                },
+            }
+        };
+        if let Err(error) = consumer.assignment().and_then(|all| consumer.resume(&all)) {
+            tracing::warn!(%error, "cannot go on with some partitions");
+        }
+        outcome
+    }
+
+    async fn process(&self, message: &OwnedMessage) -> Outcome {
         if let Err(error) = message::read::<Numbered>(message) {
             tracing::warn!(partition = message.partition(), offset = message.offset(), %error, "a message is passed over");
             self.metrics.message(&self.options.topic, "parked");
@@ -271,7 +314,7 @@ impl Worker {
     }
 
     /// Sends the record of a message, if records are kept and it is one that can be recorded.
-    fn record(&self, message: &BorrowedMessage<'_>) -> Result<Option<DeliveryFuture>, WorkerError> {
+    fn record(&self, message: &OwnedMessage) -> Result<Option<DeliveryFuture>, WorkerError> {
         let records = self
             .options
             .records
@@ -319,11 +362,31 @@ impl Worker {
     }
 }
 
-async fn recorded(delivery: DeliveryFuture, partition: i32, offset: i64) -> Recorded {
-    let result = match delivery.await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err((error, _))) => Err(error),
-        Err(_) => Err(ClientError::Canceled),
+/// The next message: one that came early, else one that Kafka sends.
+async fn next(
+    early: &mut VecDeque<OwnedMessage>,
+    consumer: &StreamConsumer<Member>,
+) -> Result<OwnedMessage, ClientError> {
+    match early.pop_front() {
+        Some(message) => Ok(message),
+        None => consumer.recv().await.map(|message| message.detach()),
+    }
+}
+
+fn pause(consumer: &StreamConsumer<Member>) {
+    if let Err(error) = consumer.assignment().and_then(|all| consumer.pause(&all)) {
+        tracing::warn!(%error, "some partitions cannot wait");
+    }
+}
+
+async fn recorded(delivery: Option<DeliveryFuture>, partition: i32, offset: i64) -> Recorded {
+    let result = match delivery {
+        None => Ok(()),
+        Some(delivery) => match delivery.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err((error, _))) => Err(error),
+            Err(_) => Err(ClientError::Canceled),
+        },
     };
     Recorded {
         partition,

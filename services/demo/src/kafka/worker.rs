@@ -20,6 +20,7 @@ use rdkafka::consumer::{
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{Message as _, OwnedMessage};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
+use rdkafka::statistics::ConsumerGroup;
 use rdkafka::{ClientContext, Statistics};
 use thiserror::Error;
 
@@ -38,6 +39,8 @@ pub const ATTEMPTS: u32 = 10;
 const BACKOFF: Duration = Duration::from_secs(1);
 /// Time after which a message is slow.
 const SLOW: Duration = Duration::from_millis(100);
+/// Time with a coordinator after which a member without partitions is one that gets none.
+const WITHOUT_PARTITIONS_MILLIS: i64 = 5_000;
 /// Most records that Kafka has not acknowledged yet.
 const UNACKNOWLEDGED: usize = 1_000;
 /// Time for the last commit and for leaving the group.
@@ -430,6 +433,14 @@ async fn attempt(
     }
 }
 
+/// Whether the group has taken this process in. A member that gets no partition, because there are as many others, hears of
+/// no assignment, and librdkafka counts it as about to join for ever: that the coordinator has been there for a while must
+/// do for it.
+fn is_taken_in(group: &ConsumerGroup) -> bool {
+    let has_none = group.join_state == "init" && group.stateage >= WITHOUT_PARTITIONS_MILLIS;
+    group.state == "up" && (group.join_state == "steady" || has_none)
+}
+
 fn is_final(error: &ClientError) -> bool {
     let code = error.rdkafka_error_code();
     matches!(
@@ -461,11 +472,7 @@ impl ClientContext for Member {
     }
 
     fn stats(&self, statistics: Statistics) {
-        // A member without partitions hears of no assignment, and has nothing to wait for all the same.
-        if statistics
-            .cgrp
-            .is_some_and(|group| group.join_state == "steady")
-        {
+        if statistics.cgrp.as_ref().is_some_and(is_taken_in) {
             self.readiness.waits_for(None);
         }
         let assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
@@ -576,6 +583,20 @@ mod tests {
         let (outcome, metrics) = try_with(0.0, &lifecycle).await;
         assert_eq!(outcome, Outcome::Abandoned);
         assert!(!metrics.text().contains("result="));
+    }
+
+    #[test]
+    fn a_member_without_partitions_is_taken_in_when_its_coordinator_stays() {
+        let group = |state: &str, join_state: &str, stateage| ConsumerGroup {
+            state: state.to_owned(),
+            join_state: join_state.to_owned(),
+            stateage,
+            ..ConsumerGroup::default()
+        };
+        assert!(is_taken_in(&group("up", "steady", 10)));
+        assert!(is_taken_in(&group("up", "init", 5_000)));
+        assert!(!is_taken_in(&group("up", "init", 4_999)));
+        assert!(!is_taken_in(&group("wait-coord", "init", 60_000)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Sends requests when they are due.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -23,6 +24,10 @@ pub async fn generate(plan: &Plan, stop: impl Future<Output = ()>) -> Outcome {
     generate_over(connector, plan, stop).await
 }
 
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "exact for the first 2^53 requests"
+)]
 pub(super) async fn generate_over<C>(
     connector: C,
     plan: &Plan,
@@ -71,7 +76,9 @@ where
     }
     while requests.join_next().await.is_some() {}
     let mut outcome = lock(&outcome).clone();
-    outcome.took = begun.elapsed();
+    // The time until the request after the last would have been due belongs to the last.
+    let sending = Duration::from_secs_f64(outcome.due as f64 / plan.rate);
+    outcome.took = begun.elapsed().max(sending);
     outcome
 }
 

@@ -95,7 +95,7 @@ impl Group {
 pub struct Outcome {
     /// Requests a second that were asked for.
     pub asked: f64,
-    /// From the beginning to the last answer.
+    /// From the beginning to the end of the sending, or to the last answer.
     pub took: Duration,
     /// Requests that were due.
     pub due: u64,

@@ -40,7 +40,8 @@ impl Outcome {
                 .map(|(code, count)| format!("{code}: {count}"))
                 .collect();
             let max = time(group.times.max());
-            let _ = writeln!(text, " {max:>9}  {}", codes.join(", "));
+            let line = format!(" {max:>9}  {}", codes.join(", "));
+            let _ = writeln!(text, "{}", line.trim_end());
         }
         for (kind, count) in &self.errors {
             let _ = write!(text, "\n{count} × {kind}");

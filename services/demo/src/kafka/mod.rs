@@ -118,6 +118,8 @@ impl Place {
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
+            // What waits for brokers that do not answer must fit into a small container; the default is 1 GiB.
+            .set("queue.buffering.max.kbytes", "8192")
             // So that clients of other languages put a key into the same partition.
             .set("partitioner", "fnv1a_random");
         Ok(config)

@@ -184,6 +184,8 @@ fn subscribe(options: &Options, member: Member) -> Result<StreamConsumer<Member>
         .set("auto.offset.reset", "earliest")
         .set("enable.auto.offset.store", "false")
         .set("auto.commit.interval.ms", "1000")
+        // What is fetched ahead must fit into a small container; the default is 64 MiB.
+        .set("queued.max.messages.kbytes", "4096")
         .set("statistics.interval.ms", "1000");
     let consumer: StreamConsumer<Member> = config
         .create_with_context(member)

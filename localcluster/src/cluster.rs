@@ -5,16 +5,14 @@ use std::fs;
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::{try_join, try_join3};
 use k8s_openapi::api::core::v1::{Node as KubeNode, ServiceAccount};
-use kube::api::{Api, GetParams, Patch, PatchParams, Request};
+use kube::api::{Api, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config as KubeConfig};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::config::{Config, Models, Node, Part};
 use crate::controlplane;
@@ -23,10 +21,13 @@ use crate::error::{Error, Result};
 use crate::kafka;
 use crate::kwok;
 use crate::models;
+use crate::node::{self, RealNode};
 use crate::pki::{Pki, write_private};
 use crate::ports::{Ports, is_free};
+use crate::probes::{is_healthy, is_ready, publishes, serves};
 use crate::process::{Directory, Life, Process, Spec, tail};
 use crate::progress::{Event, Progress};
+use crate::state;
 use crate::tools::{Tool, Tools};
 
 /// How long a part may take to become ready on a busy machine.
@@ -41,6 +42,7 @@ pub struct Cluster {
     kubeconfig: PathBuf,
     tools: Tools,
     pki: Pki,
+    node: Option<Arc<RealNode>>,
     directory: Directory,
     ports: Mutex<Ports>,
     running: Mutex<Running>,
@@ -60,7 +62,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Cluster {
     /// Builds what is missing, starts everything that `config` names and waits until it is ready. If that fails, or the
-    /// future is dropped, an attached cluster is killed; of a detached one, [`stop_all`] stops what was started.
+    /// future is dropped, an attached cluster is killed; of a detached one, [`stop_all`](crate::stop_all) stops what was started.
     ///
     /// # Errors
     /// If a tool cannot be built, or a part does not become ready.
@@ -70,11 +72,23 @@ impl Cluster {
         let begun = Instant::now();
         let state = match &config.state {
             Some(state) => state.clone(),
-            None => temporary_state()?,
+            None => state::temporary()?,
         };
+        // No program is started in our own directory.
+        let state = std::path::absolute(&state).map_err(Error::io("locate", &state))?;
         fs::create_dir_all(&state).map_err(Error::io("create", &state))?;
+        let is_real = config.node == Node::Kubelet;
+        node::refuse_other(&state, is_real)?;
         let directory = Directory::open(&state)?;
-        let pki = Pki::open(&state.join("pki"))?;
+        let node = match is_real {
+            true => {
+                let node = RealNode::open(&state, &tools, config.progress.as_ref())?;
+                Some(Arc::new(node))
+            }
+            false => None,
+        };
+        let network = node.as_ref().map(|node| node.network());
+        let pki = Pki::open(&state.join("pki"), network)?;
         let ports = Ports::open(&state.join("ports.json"))?;
         let kubeconfig = state.join("kubeconfig");
         let cluster = Self {
@@ -83,14 +97,15 @@ impl Cluster {
             kubeconfig,
             tools,
             pki,
+            node,
             directory,
             ports: Mutex::new(ports),
             running: Mutex::default(),
             begun,
         };
         cluster.choose_fixed_ports()?;
-        let server = format!("https://127.0.0.1:{}", cluster.port("kube-apiserver")?);
-        write_private(&cluster.kubeconfig, &cluster.pki.admin_kubeconfig(&server)?)?;
+        let admin = cluster.pki.admin_kubeconfig(&cluster.server()?)?;
+        write_private(&cluster.kubeconfig, &admin)?;
         let audit_policy = cluster.state.join("audit-policy.json");
         fs::write(&audit_policy, controlplane::AUDIT_POLICY)
             .map_err(Error::io("write", &audit_policy))?;
@@ -125,8 +140,10 @@ impl Cluster {
 
     async fn start_kubernetes(&self) -> Result<()> {
         self.launch(Part::Etcd)?;
+        // The API server listens on the link to the node.
+        self.start_namespaces().await?;
         self.launch(Part::ApiServer)?;
-        self.wait_ready(Part::ApiServer).await?;
+        try_join(self.wait_ready(Part::ApiServer), self.start_containerd()).await?;
         let client = self.client()?;
         // These two need no CRD, and their caches fill while the CRDs are loaded.
         for part in [Part::ControllerManager, Part::Scheduler] {
@@ -162,9 +179,94 @@ impl Cluster {
         Ok(())
     }
 
+    async fn start_namespaces(&self) -> Result<()> {
+        let Some(node) = &self.node else {
+            return Ok(());
+        };
+        if self.directory.find(Part::Namespaces.name()).is_none() {
+            // What was on an earlier node may be ending at this moment, and must not be taken for running.
+            for part in [Part::KubeProxy, Part::Kubelet, Part::Containerd] {
+                self.end(part, Duration::ZERO)?;
+                if let Some(mut process) = self.directory.find(part.name()) {
+                    process.stop(Duration::ZERO)?;
+                }
+            }
+            node.wait_for_end(&self.state)?;
+        }
+        self.launch(Part::Namespaces)?;
+        self.wait_ready(Part::Namespaces).await?;
+        node.connect(self.namespaces()?)
+    }
+
+    async fn start_containerd(&self) -> Result<()> {
+        if self.node.is_none() {
+            return Ok(());
+        }
+        self.launch(Part::Containerd)?;
+        self.wait_ready(Part::Containerd).await?;
+        self.on_node(RealNode::load_own_images).await?
+    }
+
+    /// Does something slow with the node and the process whose namespaces are its own.
+    async fn on_node<T: Send + 'static>(
+        &self,
+        action: impl FnOnce(&RealNode, i32) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (node, namespaces) = (self.real_node()?.clone(), self.namespaces()?);
+        tokio::task::spawn_blocking(move || action(&node, namespaces))
+            .await
+            .map_err(|e| Error::Task(e.to_string()))
+    }
+
+    fn real_node(&self) -> Result<&Arc<RealNode>> {
+        self.node.as_ref().ok_or_else(|| Error::NotConfigured {
+            part: "a real node".to_owned(),
+        })
+    }
+
+    /// The process whose namespaces are the node's.
+    fn namespaces(&self) -> Result<i32> {
+        self.process_id(Part::Namespaces)
+            .ok_or_else(|| Error::NotConfigured {
+                part: Part::Namespaces.name().to_owned(),
+            })
+    }
+
+    /// Gives the real node an image: an OCI image layout as a tar file, in which the annotation
+    /// `io.containerd.image.name` says its full name. Pods that use it must not ask for `imagePullPolicy: Always`.
+    ///
+    /// # Errors
+    /// If there is no real node, or containerd refuses the file.
+    pub async fn load_image(&self, file: &Path) -> Result<()> {
+        let file = file.to_owned();
+        self.on_node(move |node, namespaces| node.load_image(namespaces, &file))
+            .await?
+    }
+
+    async fn start_kubelet(&self, client: &Client) -> Result<()> {
+        let Some(node) = &self.node else {
+            return Ok(());
+        };
+        if self.directory.find(Part::Kubelet.name()).is_none() {
+            node::doubt(client).await?;
+        }
+        self.launch(Part::Kubelet)?;
+        self.launch(Part::KubeProxy)?;
+        try_join(node.apply_addons(client), self.wait_ready(Part::Kubelet)).await?;
+        self.until("CoreDNS and local-path-provisioner", Part::Kubelet, || {
+            node.has_addons(client)
+        })
+        .await?;
+        self.config.progress.event(Event::Ready {
+            what: "CoreDNS and local-path-provisioner",
+            took: self.begun.elapsed(),
+        });
+        Ok(())
+    }
+
     async fn start_nodes(&self, client: &Client) -> Result<()> {
         let Node::Kwok { count } = self.config.node else {
-            return Ok(());
+            return self.start_kubelet(client).await;
         };
         let (definition, stages) = kwok::split(crds::kwok_files(
             &self.tools,
@@ -260,22 +362,39 @@ impl Cluster {
                 api: self.port("kube-apiserver")?,
             })
         };
+        let network = self.node.as_ref().map(|node| node.network());
         let spec = match part {
             Part::Etcd => Spec::new(part.name(), tool(Tool::Etcd)?)
                 .args(controlplane::etcd(&self.state, &ports()?)),
             Part::ApiServer => Spec::new(part.name(), tool(Tool::KubeApiserver)?).args(
-                controlplane::api_server(&self.state, &self.pki, &ports()?, &self.config),
+                controlplane::api_server(&self.state, &self.pki, &ports()?, &self.config, network),
             ),
-            Part::ControllerManager => {
-                Spec::new(part.name(), tool(Tool::KubeControllerManager)?).args(
-                    controlplane::controller_manager(&self.kubeconfig, &self.pki, &self.config),
-                )
-            }
+            Part::ControllerManager => Spec::new(part.name(), tool(Tool::KubeControllerManager)?)
+                .args(controlplane::controller_manager(
+                    &self.kubeconfig,
+                    &self.pki,
+                    &self.config,
+                    network,
+                )),
             Part::Scheduler => Spec::new(part.name(), tool(Tool::KubeScheduler)?)
                 .args(controlplane::scheduler(&self.kubeconfig)),
             Part::Kwok => Spec::new(part.name(), tool(Tool::Kwok)?)
                 .args(kwok::args(&self.kubeconfig))
                 .env("HOME", &self.state),
+            Part::Namespaces => self.real_node()?.namespaces()?,
+            Part::Containerd => self.real_node()?.containerd(self.namespaces()?)?,
+            Part::Kubelet => self.real_node()?.kubelet(
+                self.namespaces()?,
+                tool(Tool::Kubelet)?,
+                &self.pki,
+                &self.server()?,
+            )?,
+            Part::KubeProxy => self.real_node()?.kube_proxy(
+                self.namespaces()?,
+                tool(Tool::KubeProxy)?,
+                &self.pki,
+                &self.server()?,
+            )?,
             Part::ArgoRollouts => {
                 let args = controlplane::argo_rollouts(
                     &self.kubeconfig,
@@ -318,6 +437,16 @@ impl Cluster {
         lock(&self.ports).get(name)
     }
 
+    /// The API server's address.
+    fn server(&self) -> Result<String> {
+        let network = self.node.as_ref().map(|node| node.network());
+        let address = controlplane::api_address(network);
+        Ok(format!(
+            "https://{address}:{}",
+            self.port("kube-apiserver")?
+        ))
+    }
+
     async fn wait_ready(&self, part: Part) -> Result<()> {
         if !self.config.wants(part) {
             return Ok(());
@@ -338,16 +467,28 @@ impl Cluster {
                 })
                 .await?;
             }
-            Part::Kwok => {
-                let nodes: Api<KubeNode> = Api::all(self.client()?);
-                self.until("a Ready node", part, || async {
-                    matches!(nodes.get_opt("kwok-1").await, Ok(Some(node)) if is_ready(&node))
+            Part::Kwok => self.until_node_is_ready("kwok-1", part).await?,
+            Part::Namespaces => {
+                let node = self.real_node()?;
+                self.until("namespaces", part, || async { node.has_namespaces() })
+                    .await?;
+            }
+            Part::Containerd => {
+                self.until("its answer", part, || async {
+                    self.on_node(RealNode::serves_images)
+                        .await
+                        .is_ok_and(|is| is)
                 })
                 .await?;
             }
+            Part::Kubelet => {
+                let health = self.real_node()?.kubelet_health();
+                self.until("/healthz", part, || is_healthy(health)).await?;
+                self.until_node_is_ready(node::NAME, part).await?;
+            }
             Part::ArgoRollouts => {
-                let port = self.port("rollouts-health")?;
-                self.until("/healthz", part, || is_healthy(port)).await?;
+                let health = (Ipv4Addr::LOCALHOST, self.port("rollouts-health")?);
+                self.until("/healthz", part, || is_healthy(health)).await?;
             }
             Part::Kafka => {
                 let log = self.directory.log(part.name());
@@ -356,13 +497,21 @@ impl Cluster {
                 };
                 self.until("the broker's start", part, started).await?;
             }
-            Part::Etcd | Part::Scheduler | Part::Models => {}
+            Part::Etcd | Part::Scheduler | Part::Models | Part::KubeProxy => {}
         }
         self.config.progress.event(Event::Ready {
             what: part.name(),
             took: self.begun.elapsed(),
         });
         Ok(())
+    }
+
+    async fn until_node_is_ready(&self, name: &str, part: Part) -> Result<()> {
+        let nodes: Api<KubeNode> = Api::all(self.client()?);
+        self.until("a Ready node", part, || async {
+            matches!(nodes.get_opt(name).await, Ok(Some(node)) if is_ready(&node))
+        })
+        .await
     }
 
     /// Polls a condition until it holds, the part has ended, or patience has.
@@ -380,7 +529,15 @@ impl Cluster {
             }
             // The API server ends if etcd does, and says less about why; and nobody gets ready without the API server.
             let needed = match part {
-                Part::Kafka => &[][..],
+                Part::Kafka | Part::Namespaces => &[][..],
+                Part::Containerd => &[Part::Namespaces][..],
+                Part::Kubelet => &[
+                    Part::Etcd,
+                    Part::ApiServer,
+                    Part::Namespaces,
+                    Part::Containerd,
+                    Part::KubeProxy,
+                ][..],
                 _ => &[Part::Etcd, Part::ApiServer][..],
             };
             for part in needed.iter().copied().chain([part]) {
@@ -487,10 +644,7 @@ impl Cluster {
     /// # Errors
     /// If the certificate authority cannot be read.
     pub fn token_kubeconfig(&self, token: &str) -> Result<String> {
-        self.pki.token_kubeconfig(
-            &format!("https://127.0.0.1:{}", self.port("kube-apiserver")?),
-            token,
-        )
+        self.pki.token_kubeconfig(&self.server()?, token)
     }
 
     /// `host:port` of Kafka's PLAINTEXT listener.
@@ -540,8 +694,18 @@ impl Cluster {
     /// If it does not become ready.
     pub async fn restart_part(&self, part: Part) -> Result<()> {
         self.stop_part(part)?;
+        if part == Part::Namespaces {
+            return self.restart_node().await;
+        }
         self.launch(part)?;
         self.wait_ready(part).await
+    }
+
+    /// Everything on it has ended with its namespaces, as when a machine loses power.
+    async fn restart_node(&self) -> Result<()> {
+        self.start_namespaces().await?;
+        self.start_containerd().await?;
+        self.start_kubelet(&self.client()?).await
     }
 
     fn end(&self, part: Part, patience: Duration) -> Result<()> {
@@ -566,7 +730,7 @@ impl Cluster {
     /// If a process does not end, or a file cannot be removed.
     pub fn stop(self) -> Result<()> {
         self.stop_processes()?;
-        remove_dir(&self.state)
+        state::remove(&self.state)
     }
 
     fn stop_processes(&self) -> Result<()> {
@@ -580,57 +744,10 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if self.config.life == Life::Attached {
             // Nobody can be told here; what could not be removed is removed by the next cluster.
-            let _ = self.stop_processes().and_then(|()| remove_dir(&self.state));
+            let _ = self
+                .stop_processes()
+                .and_then(|()| state::remove(&self.state));
         }
-    }
-}
-
-/// Names of the processes that run in the directory of a detached cluster.
-///
-/// # Errors
-/// If the directory cannot be used.
-pub fn running(state: &Path) -> Result<Vec<String>> {
-    if !state.exists() {
-        return Ok(Vec::new());
-    }
-    let directory = Directory::open(state)?;
-    let mut names = directory.names();
-    names.retain(|name| directory.find(name).is_some());
-    Ok(names)
-}
-
-/// Stops every process of a detached cluster (and whatever else was started in the same directory) except those named in
-/// `keep`, and removes the directory if it keeps none. Gives the names of those that it stopped.
-///
-/// # Errors
-/// If a process does not end, or a file cannot be removed.
-pub fn stop_all(state: &Path, keep: &[String]) -> Result<Vec<String>> {
-    // Strangers, such as the operator itself, come first: they use the rest.
-    let order = |name: &str| {
-        Part::ALL
-            .into_iter()
-            .position(|p| p.name() == name)
-            .map_or(0, |i| i + 1)
-    };
-    let mut names = running(state)?;
-    names.retain(|name| !keep.contains(name));
-    names.sort_by_key(|name| order(name));
-    if !names.is_empty() {
-        let directory = Directory::open(state)?;
-        for mut process in names.iter().filter_map(|name| directory.find(name)) {
-            process.stop(Duration::from_secs(3))?;
-        }
-    }
-    if keep.is_empty() {
-        remove_dir(state)?;
-    }
-    Ok(names)
-}
-
-fn remove_dir(dir: &Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", dir)(e)),
-        _ => Ok(()),
     }
 }
 
@@ -646,10 +763,17 @@ async fn prepare_tools(config: &Config, tools: &Tools) -> Result<()> {
             (Part::Kwok, Tool::Kwok),
             (Part::ArgoRollouts, Tool::RolloutsController),
         ];
+        let real_node = config.node == Node::Kubelet;
+        if real_node {
+            node::require()?;
+        }
         for (part, tool) in needed {
             if config.wants(part) {
                 tools.ensure(tool, progress)?;
             }
+        }
+        if real_node {
+            tools.ensure_real_node(progress)?;
         }
         if config.wants(Part::Kafka) {
             tools.ensure_kafka(progress)?;
@@ -665,79 +789,4 @@ async fn prepare_tools(config: &Config, tools: &Tools) -> Result<()> {
     tokio::task::spawn_blocking(build)
         .await
         .map_err(|e| Error::Task(e.to_string()))?
-}
-
-/// A new directory for an attached cluster. Directories of processes that were killed before they could clean up are
-/// removed on the way.
-fn temporary_state() -> Result<PathBuf> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let parent = std::env::temp_dir().join("todo-operator-tests");
-    fs::create_dir_all(&parent).map_err(Error::io("create", &parent))?;
-    let ours = std::process::id();
-    for entry in fs::read_dir(&parent)
-        .map_err(Error::io("read", &parent))?
-        .flatten()
-    {
-        let owner = entry
-            .file_name()
-            .to_str()
-            .and_then(|n| n.split('-').next()?.parse::<u32>().ok());
-        if owner
-            .is_some_and(|pid| pid != ours && !Path::new("/proc").join(pid.to_string()).exists())
-        {
-            // Another process may be removing it at this moment.
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-    let state = parent.join(format!("{ours}-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
-    remove_dir(&state)?;
-    Ok(state)
-}
-
-fn is_ready(node: &KubeNode) -> bool {
-    let conditions = node.status.as_ref().and_then(|s| s.conditions.as_ref());
-    conditions.is_some_and(|c| c.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
-}
-
-/// Whether the API server answers a GET of this path with success.
-async fn serves(client: &Client, path: &str) -> bool {
-    let Some((parent, name)) = path.rsplit_once('/') else {
-        return false;
-    };
-    match Request::new(parent).get(name, &GetParams::default()) {
-        Ok(request) => client.request_text(request).await.is_ok(),
-        Err(_) => false,
-    }
-}
-
-/// Whether the API server's published schema has these resources of a group and version.
-async fn publishes(client: &Client, group_version: &str, resources: &[&str]) -> bool {
-    let Some((group, version)) = group_version.split_once('/') else {
-        return false;
-    };
-    let Ok(request) =
-        Request::new(format!("/openapi/v3/apis/{group}")).get(version, &GetParams::default())
-    else {
-        return false;
-    };
-    let Ok(schema) = client.request_text(request).await else {
-        return false;
-    };
-    resources.iter().all(|resource| {
-        schema.contains(&format!(
-            "\"/apis/{group_version}/namespaces/{{namespace}}/{resource}/{{name}}\""
-        ))
-    })
-}
-
-/// Whether a server on the host answers `/healthz` with 200. Plain sockets: it is one line of HTTP.
-async fn is_healthy(port: u16) -> bool {
-    let ask = async {
-        let mut stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await?;
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).await?;
-        std::io::Result::Ok(answer.ends_with(b" 200"))
-    };
-    ask.await.unwrap_or(false)
 }

@@ -23,6 +23,14 @@ pub enum Part {
     Scheduler,
     /// Plays nodes, pods and CloudNativePG.
     Kwok,
+    /// The first process of a real node, which makes its namespaces. When it ends, everything on the node does.
+    Namespaces,
+    /// The container runtime of a real node.
+    Containerd,
+    /// The agent of a real node.
+    Kubelet,
+    /// Makes Services reachable on a real node.
+    KubeProxy,
     /// The Argo Rollouts controller.
     ArgoRollouts,
     /// The Kafka broker.
@@ -33,10 +41,14 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the order in which they are stopped: nobody loses what it still needs.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Models,
         Self::ArgoRollouts,
         Self::Kwok,
+        Self::KubeProxy,
+        Self::Kubelet,
+        Self::Containerd,
+        Self::Namespaces,
         Self::Scheduler,
         Self::ControllerManager,
         Self::Kafka,
@@ -53,6 +65,10 @@ impl Part {
             Self::ControllerManager => "kube-controller-manager",
             Self::Scheduler => "kube-scheduler",
             Self::Kwok => "kwok",
+            Self::Namespaces => "node-namespaces",
+            Self::Containerd => "containerd",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
             Self::ArgoRollouts => "argo-rollouts",
             Self::Kafka => "kafka",
             Self::Models => "peer-models",
@@ -71,6 +87,10 @@ pub enum Node {
         /// How many nodes.
         count: u16,
     },
+    /// On one real node, that of a kubelet: pods are processes in containers, with addresses, names, volumes and logs.
+    /// Needs root, containerd, runc, CNI plugins and nft. Images come from [`Cluster::load_image`](crate::Cluster::load_image)
+    /// alone.
+    Kubelet,
 }
 
 /// The Kafka broker.
@@ -196,10 +216,13 @@ impl Config {
         self
     }
 
-    /// Where pods live.
+    /// Where pods live. A real node also needs the controllers, so it brings them.
     #[must_use]
     pub fn node(mut self, node: Node) -> Self {
         self.node = node;
+        if node == Node::Kubelet {
+            return self.controllers();
+        }
         self
     }
 
@@ -291,7 +314,10 @@ impl Config {
             Part::Etcd | Part::ApiServer => true,
             Part::ControllerManager => self.controller_manager,
             Part::Scheduler => self.scheduler,
-            Part::Kwok => self.node != Node::None,
+            Part::Kwok => matches!(self.node, Node::Kwok { .. }),
+            Part::Namespaces | Part::Containerd | Part::Kubelet | Part::KubeProxy => {
+                self.node == Node::Kubelet
+            }
             Part::ArgoRollouts => self.argo_rollouts,
             Part::Kafka => self.kafka.is_some(),
             Part::Models => !matches!(self.models, Models::None),
@@ -311,9 +337,19 @@ mod tests {
     }
 
     #[test]
-    fn full_is_everything() {
+    fn full_is_everything_but_a_real_node() {
         let config = Config::full();
-        assert!(Part::ALL.into_iter().all(|p| config.wants(p)));
+        let unwanted: Vec<_> = Part::ALL
+            .into_iter()
+            .filter(|p| !config.wants(*p))
+            .collect();
+        let real = [
+            Part::KubeProxy,
+            Part::Kubelet,
+            Part::Containerd,
+            Part::Namespaces,
+        ];
+        assert_eq!(unwanted, real);
         assert_eq!(config.peers.len(), Peer::ALL.len());
     }
 }

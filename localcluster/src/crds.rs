@@ -240,7 +240,7 @@ fn extract(tools: &Tools, name: &str, source: &Source, progress: &dyn Progress) 
     })
 }
 
-fn downloaded_dir(json: &str, module: &str) -> Result<PathBuf> {
+pub(crate) fn downloaded_dir(json: &str, module: &str) -> Result<PathBuf> {
     let answer: Value = serde_json::from_str(json).unwrap_or_default();
     answer["Dir"]
         .as_str()

@@ -105,6 +105,53 @@ pub enum Error {
         /// Who needs it.
         part: String,
     },
+    /// A real node was asked for by somebody who may not make namespaces.
+    #[error("a real node needs root: run this as root, or ask for `Node::Kwok`")]
+    NotRoot,
+    /// A directory with what a real node needs is nowhere.
+    #[error("{what} is in none of {}: {hint}", dirs.join(", "))]
+    MissingDirectory {
+        /// What is missing.
+        what: &'static str,
+        /// Where it was looked for.
+        dirs: Vec<String>,
+        /// How to get it.
+        hint: &'static str,
+    },
+    /// The addresses of a cluster that comes back belong to another one now.
+    #[error(
+        "the network {network} of this cluster is used by another one through {link}: stop one of them (`cargo xtask down`)"
+    )]
+    NetworkTaken {
+        /// The addresses.
+        network: String,
+        /// The link.
+        link: String,
+    },
+    /// All networks are in use.
+    #[error(
+        "each of 10.96.0.0/16 to 10.127.0.0/16 has a route or a link already (`ip route`, `ip link`): stop a cluster"
+    )]
+    NoFreeNetwork,
+    /// A state directory was made with the other kind of node.
+    #[error(
+        "{} is that of a cluster {made}: addresses and certificates are others, so stop it first (`cargo xtask down`)",
+        state.display()
+    )]
+    OtherNode {
+        /// The state directory.
+        state: PathBuf,
+        /// With or without a real node.
+        made: &'static str,
+    },
+    /// Something of a stopped node is still there.
+    #[error("{what} of the stopped node is still there after {seconds} s")]
+    NotCleared {
+        /// What is left.
+        what: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// The part was not configured, so it cannot be addressed.
     #[error("{part} is not part of this cluster: ask for it in `Config`")]
     NotConfigured {
@@ -140,6 +187,46 @@ pub enum Error {
     State {
         /// The file.
         path: PathBuf,
+        /// The cause.
+        reason: String,
+    },
+    /// A recipe of an image cannot be followed.
+    #[error("the image {image} cannot be made: {reason}")]
+    Image {
+        /// Its name.
+        image: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something on the disk cannot become part of an image.
+    #[error("{} cannot be put into an image: {reason}", path.display())]
+    Unfit {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A file of a layer changed between the moment it was hashed and the moment it was written.
+    #[error(
+        "a file of the layer {layer:?} changed while the image was written: write it again when nothing builds there"
+    )]
+    Changed {
+        /// The layer's title.
+        layer: String,
+    },
+    /// A file is not an image, or not one of ours.
+    #[error("{} is not an image archive of ours: {reason}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A Debian package cannot be had or used.
+    #[error("the Debian package {package} cannot be used: {reason}")]
+    Package {
+        /// Its name.
+        package: String,
         /// The cause.
         reason: String,
     },

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use kube::Client;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::manifests;
 
 /// Stages in which CloudNativePG's controller is played; one YAML stream.
+const CLOUDNATIVE_PG_FILE: &str = "kwok/cloudnative-pg.yaml";
 const CLOUDNATIVE_PG: &str = include_str!("../kwok/cloudnative-pg.yaml");
 
 pub(crate) fn args(kubeconfig: &Path) -> Vec<String> {
@@ -39,39 +39,16 @@ pub(crate) async fn apply_stages(client: &Client, files: &[PathBuf]) -> Result<(
             path: file.clone(),
             reason: e.to_string(),
         })?;
-        apply_stage(client, &stage).await?;
+        manifests::apply(client, &stage).await?;
     }
     Ok(())
 }
 
 /// Applies the stages that play CloudNativePG.
 pub(crate) async fn apply_cloudnative_pg(client: &Client) -> Result<()> {
-    for stage in documents(CLOUDNATIVE_PG)? {
-        apply_stage(client, &stage).await?;
+    for stage in manifests::documents(CLOUDNATIVE_PG_FILE, CLOUDNATIVE_PG)? {
+        manifests::apply(client, &stage).await?;
     }
-    Ok(())
-}
-
-fn documents(text: &str) -> Result<Vec<Value>> {
-    serde_yaml::Deserializer::from_str(text)
-        .map(|document| {
-            <Value as serde::Deserialize>::deserialize(document).map_err(|e| Error::Recipe {
-                recipe: "kwok/cloudnative-pg.yaml".to_owned(),
-                reason: e.to_string(),
-            })
-        })
-        .collect()
-}
-
-async fn apply_stage(client: &Client, stage: &Value) -> Result<()> {
-    let resource =
-        ApiResource::from_gvk(&GroupVersionKind::gvk("kwok.x-k8s.io", "v1alpha1", "Stage"));
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    let name = stage["metadata"]["name"].as_str().unwrap_or_default();
-    let params = PatchParams::apply("localcluster").force();
-    api.patch(name, &params, &Patch::Apply(stage))
-        .await
-        .map_err(Error::kube(format!("apply the stage {name}")))?;
     Ok(())
 }
 
@@ -103,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_stages_are_valid_yaml() {
-        let stages = documents(CLOUDNATIVE_PG).unwrap();
+        let stages = manifests::documents(CLOUDNATIVE_PG_FILE, CLOUDNATIVE_PG).unwrap();
         let kinds: Vec<_> = stages
             .iter()
             .map(|s| s["spec"]["resourceRef"]["kind"].as_str().unwrap())

@@ -1,6 +1,6 @@
 //! A real Kubernetes control plane and its real peers on one machine, from package registries alone: no container engine,
-//! no image. Programs are built from the modules that the `go.mod` and `pom.xml` files beside this crate pin, and kept in a
-//! cache outside the tree.
+//! no registry of images. Nodes are played, or one is real ([`Node::Kubelet`]). Programs are built from the modules that the
+//! `go.mod` and `pom.xml` files beside this crate pin, and kept in a cache outside the tree.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), localcluster::Error> {
@@ -17,21 +17,28 @@ mod config;
 mod controlplane;
 mod crds;
 mod error;
+pub mod image;
 mod kafka;
 mod kwok;
+mod manifests;
 pub mod models;
+mod node;
 mod pki;
 mod ports;
+mod probes;
 pub mod process;
 mod progress;
+mod state;
 mod tools;
 
 pub use cache::Cache;
-pub use cluster::{Cluster, running, stop_all};
+pub use cluster::Cluster;
 pub use config::{Config, Kafka, KafkaUser, Models, Node, Part};
 pub use crds::{Peer, files as crd_files, install as install_crds};
 pub use error::{Error, Result};
+pub use node::{has_cni_plugins, write_static_image};
 pub use ports::free_port;
 pub use process::Life;
 pub use progress::{Event, Lines, Progress, Silent};
+pub use state::{running, stop_all};
 pub use tools::{Tool, Tools};

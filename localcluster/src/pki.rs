@@ -11,9 +11,8 @@ use rcgen::{
 };
 
 use crate::error::{Error, Result};
+use crate::node::{self, Network};
 
-/// The first address of the Service network, under which pods would reach the API server.
-const SERVICE_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The certificate authority of one cluster and the files that it has signed.
@@ -23,19 +22,19 @@ pub(crate) struct Pki {
 }
 
 impl Pki {
-    /// Opens the directory, making everything in it first if it is new.
-    pub(crate) fn open(dir: &Path) -> Result<Self> {
+    /// Opens the directory, making everything in it first if it is new; for a real node if there is a network.
+    pub(crate) fn open(dir: &Path, network: Option<&Network>) -> Result<Self> {
         let pki = Self {
             dir: dir.to_owned(),
         };
         // Written last, so that a directory without it is incomplete.
         if !pki.service_account_key().exists() {
-            pki.make()?;
+            pki.make(network)?;
         }
         Ok(pki)
     }
 
-    fn make(&self) -> Result<()> {
+    fn make(&self, network: Option<&Network>) -> Result<()> {
         fs::create_dir_all(&self.dir).map_err(Error::io("create", &self.dir))?;
         let ca = Authority::new("localcluster-ca")?;
         self.write("ca.crt", &ca.pem)?;
@@ -47,12 +46,20 @@ impl Pki {
             "kubernetes.default.svc.cluster.local",
             "localhost",
         ];
-        let (crt, key) = ca.server("kube-apiserver", &names, &[LOOPBACK, SERVICE_ADDRESS])?;
-        self.write("apiserver.crt", &crt)?;
-        self.write("apiserver.key", &key)?;
-        let (crt, key) = ca.client("localcluster-admin", "system:masters")?;
-        self.write("admin.crt", &crt)?;
-        self.write("admin.key", &key)?;
+        let mut addresses = vec![LOOPBACK];
+        addresses.extend(network.map(|n| IpAddr::V4(n.host())));
+        addresses.extend(network.map(|n| IpAddr::V4(n.api_service())));
+        self.write_pair(
+            "apiserver",
+            ca.server("kube-apiserver", &names, &addresses)?,
+        )?;
+        self.write_pair(
+            "admin",
+            ca.client("localcluster-admin", Some("system:masters"))?,
+        )?;
+        if let Some(network) = network {
+            self.make_node(&ca, network)?;
+        }
         // Kafka's own authority: a client that trusts it must not thereby trust the API server.
         let kafka = Authority::new("localcluster-kafka-ca")?;
         let (crt, key) = kafka.server("kafka", &["localhost"], &[LOOPBACK])?;
@@ -61,6 +68,34 @@ impl Pki {
         let service_accounts = KeyPair::generate().map_err(failed("service accounts"))?;
         self.write("sa.pub", &service_accounts.public_key_pem())?;
         self.write("sa.key", &service_accounts.serialize_pem())
+    }
+
+    /// What the node's programs prove themselves with, and the API server to them and to APIs that it passes on.
+    fn make_node(&self, ca: &Authority, network: &Network) -> Result<()> {
+        let address = [LOOPBACK, IpAddr::V4(network.node())];
+        let user = format!("system:node:{}", node::NAME);
+        self.write_pair("kubelet", ca.client(&user, Some("system:nodes"))?)?;
+        self.write_pair(
+            "kubelet-server",
+            ca.server("kubelet", &[node::NAME], &address)?,
+        )?;
+        self.write_pair("kube-proxy", ca.client("system:kube-proxy", None)?)?;
+        self.write_pair(
+            "apiserver-kubelet-client",
+            ca.client("kube-apiserver-kubelet-client", Some("system:masters"))?,
+        )?;
+        // An authority of its own: who may name any user in a header is not just anybody with a client certificate.
+        let front_proxy = Authority::new("localcluster-front-proxy-ca")?;
+        self.write("front-proxy-ca.crt", &front_proxy.pem)?;
+        self.write_pair(
+            "front-proxy-client",
+            front_proxy.client("front-proxy-client", None)?,
+        )
+    }
+
+    fn write_pair(&self, name: &str, (crt, key): (String, String)) -> Result<()> {
+        self.write(&format!("{name}.crt"), &crt)?;
+        self.write(&format!("{name}.key"), &key)
     }
 
     fn write(&self, name: &str, content: &str) -> Result<()> {
@@ -78,13 +113,19 @@ impl Pki {
 
     /// A kubeconfig of the cluster's administrator with everything inside, so that it can be copied.
     pub(crate) fn admin_kubeconfig(&self, server: &str) -> Result<String> {
+        self.certificate_kubeconfig(server, "admin")
+    }
+
+    /// A kubeconfig for the bearer of the certificate of this name.
+    pub(crate) fn certificate_kubeconfig(&self, server: &str, name: &str) -> Result<String> {
         let read = |name: &str| {
             let path = self.file(name);
             fs::read(&path)
                 .map(|bytes| base64(&bytes))
                 .map_err(Error::io("read", &path))
         };
-        let (ca, crt, key) = (read("ca.crt")?, read("admin.crt")?, read("admin.key")?);
+        let (crt, key) = (read(&format!("{name}.crt"))?, read(&format!("{name}.key"))?);
+        let ca = read("ca.crt")?;
         Ok(kubeconfig(
             server,
             &ca,
@@ -169,8 +210,8 @@ impl Authority {
         self.sign(name, &params)
     }
 
-    fn client(&self, user: &str, group: &str) -> Result<(String, String)> {
-        let mut params = named(user, Some(group), user)?;
+    fn client(&self, user: &str, group: Option<&str>) -> Result<(String, String)> {
+        let mut params = named(user, group, user)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(user, &params)
     }
@@ -246,11 +287,11 @@ mod tests {
     #[test]
     fn a_complete_directory_is_not_made_again() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Pki::open(dir.path())
+        let first = Pki::open(dir.path(), None)
             .unwrap()
             .admin_kubeconfig("https://127.0.0.1:1")
             .unwrap();
-        let second = Pki::open(dir.path())
+        let second = Pki::open(dir.path(), None)
             .unwrap()
             .admin_kubeconfig("https://127.0.0.1:1")
             .unwrap();

@@ -67,7 +67,7 @@ impl Spec {
 
 /// A process id that cannot be mistaken for that of a later process: ids are used again, start times are not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Identity {
+pub(crate) struct Identity {
     pid: i32,
     /// Clock ticks since boot, field 22 of `/proc/<pid>/stat`.
     started: u64,
@@ -78,7 +78,7 @@ struct Identity {
 impl Identity {
     fn of(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (state, started) = parse_stat(&stat)?;
+        let (state, _, started) = parse_stat(&stat)?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .unwrap_or_default()
             .trim()
@@ -87,18 +87,31 @@ impl Identity {
         (state != 'Z' && state != 'X').then_some(Self { pid, started, boot })
     }
 
-    fn is_alive(&self) -> bool {
+    /// The only child of a process, or one of them.
+    pub(crate) fn of_child(parent: i32) -> Option<Self> {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        processes
+            .filter_map(|process| process.file_name().to_str()?.parse().ok())
+            .find(|pid| {
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                parse_stat(&stat).is_some_and(|(_, of, _)| of == parent)
+            })
+            .and_then(Self::of)
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
         Self::of(self.pid).as_ref() == Some(self)
     }
 }
 
-/// State and start time. The second field is the program's name in brackets, which may contain anything, brackets too.
-fn parse_stat(stat: &str) -> Option<(char, u64)> {
+/// State, parent and start time. The second field is the program's name in brackets, which may contain anything, brackets too.
+fn parse_stat(stat: &str) -> Option<(char, i32, u64)> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
     let state = fields.next()?.chars().next()?;
-    let started = fields.nth(18)?.parse().ok()?;
-    Some((state, started))
+    let parent = fields.next()?.parse().ok()?;
+    let started = fields.nth(17)?.parse().ok()?;
+    Some((state, parent, started))
 }
 
 /// A running (or ended) child.
@@ -373,7 +386,7 @@ mod tests {
             .join(" ");
         assert_eq!(
             parse_stat(&format!("7 (a) b) c) S {rest}")),
-            Some(('S', 22))
+            Some(('S', 4, 22))
         );
         assert_eq!(parse_stat("7 (a"), None);
     }

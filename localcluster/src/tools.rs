@@ -18,6 +18,8 @@ pub(crate) struct Recipe {
     pub(crate) name: &'static str,
     pub(crate) go_mod: &'static str,
     pub(crate) go_sum: &'static str,
+    /// A program of our own beside the module files: its path and text.
+    pub(crate) program: Option<(&'static str, &'static str)>,
 }
 
 macro_rules! recipe {
@@ -26,6 +28,13 @@ macro_rules! recipe {
             name: $name,
             go_mod: include_str!(concat!("../", $name, "/go.mod")),
             go_sum: include_str!(concat!("../", $name, "/go.sum")),
+            program: None,
+        }
+    };
+    ($name:literal, $program:literal) => {
+        Recipe {
+            program: Some(($program, include_str!(concat!("../", $name, "/", $program)))),
+            ..recipe!($name)
         }
     };
 }
@@ -35,6 +44,9 @@ pub(crate) const KUBERNETES: Recipe = recipe!("kubernetes");
 pub(crate) const KWOK: Recipe = recipe!("kwok");
 pub(crate) const ARGO_ROLLOUTS: Recipe = recipe!("argo-rollouts");
 pub(crate) const CRDS: Recipe = recipe!("crds");
+pub(crate) const COREDNS: Recipe = recipe!("coredns");
+pub(crate) const LOCAL_PATH_PROVISIONER: Recipe =
+    recipe!("local-path-provisioner", "volume/main.go");
 
 impl Recipe {
     /// The version that the module file requires of `module`.
@@ -48,8 +60,12 @@ impl Recipe {
     /// Writes the module files into `dir`, where Go commands can then run.
     pub(crate) fn write_to(&self, dir: &Path) -> Result<()> {
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-        for (name, content) in [("go.mod", self.go_mod), ("go.sum", self.go_sum)] {
+        let modules = [("go.mod", self.go_mod), ("go.sum", self.go_sum)];
+        for (name, content) in modules.into_iter().chain(self.program) {
             let path = dir.join(name);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+            }
             fs::write(&path, content).map_err(Error::io("write", &path))?;
         }
         Ok(())
@@ -87,11 +103,21 @@ pub enum Tool {
     Kwok,
     /// The Argo Rollouts controller.
     RolloutsController,
+    /// Runs pods on a real node.
+    Kubelet,
+    /// Makes Services reachable on a real node.
+    KubeProxy,
+    /// Answers names of Services on a real node.
+    CoreDns,
+    /// Makes volumes on a real node.
+    LocalPathProvisioner,
+    /// Makes and removes a volume's directory for local-path-provisioner.
+    VolumeHelper,
 }
 
 impl Tool {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -99,6 +125,20 @@ impl Tool {
         Self::Kubectl,
         Self::Kwok,
         Self::RolloutsController,
+        Self::Kubelet,
+        Self::KubeProxy,
+        Self::CoreDns,
+        Self::LocalPathProvisioner,
+        Self::VolumeHelper,
+    ];
+
+    /// What only a cluster with a real node needs.
+    pub const REAL_NODE: [Self; 5] = [
+        Self::Kubelet,
+        Self::KubeProxy,
+        Self::CoreDns,
+        Self::LocalPathProvisioner,
+        Self::VolumeHelper,
     ];
 
     /// The name of the program.
@@ -112,6 +152,11 @@ impl Tool {
             Self::Kubectl => "kubectl",
             Self::Kwok => "kwok",
             Self::RolloutsController => "rollouts-controller",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
+            Self::CoreDns => "coredns",
+            Self::LocalPathProvisioner => "local-path-provisioner",
+            Self::VolumeHelper => "volume-helper",
         }
     }
 
@@ -121,9 +166,13 @@ impl Tool {
             Self::KubeApiserver
             | Self::KubeControllerManager
             | Self::KubeScheduler
-            | Self::Kubectl => KUBERNETES,
+            | Self::Kubectl
+            | Self::Kubelet
+            | Self::KubeProxy => KUBERNETES,
             Self::Kwok => KWOK,
             Self::RolloutsController => ARGO_ROLLOUTS,
+            Self::CoreDns => COREDNS,
+            Self::LocalPathProvisioner | Self::VolumeHelper => LOCAL_PATH_PROVISIONER,
         }
     }
 
@@ -136,7 +185,17 @@ impl Tool {
             Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
             Self::Kwok => "sigs.k8s.io/kwok/cmd/kwok",
             Self::RolloutsController => "github.com/argoproj/argo-rollouts/cmd/rollouts-controller",
+            Self::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
+            Self::KubeProxy => "k8s.io/kubernetes/cmd/kube-proxy",
+            Self::CoreDns => "github.com/coredns/coredns",
+            Self::LocalPathProvisioner => "github.com/rancher/local-path-provisioner",
+            Self::VolumeHelper => "todo-operator.dev/localcluster/local-path-provisioner/volume",
         }
+    }
+
+    /// The version of its module.
+    pub(crate) fn version(self) -> Result<&'static str> {
+        self.recipe().version(self.module())
     }
 
     const fn module(self) -> &'static str {
@@ -145,9 +204,15 @@ impl Tool {
             Self::KubeApiserver
             | Self::KubeControllerManager
             | Self::KubeScheduler
-            | Self::Kubectl => "k8s.io/kubernetes",
+            | Self::Kubectl
+            | Self::Kubelet
+            | Self::KubeProxy => "k8s.io/kubernetes",
             Self::Kwok => "sigs.k8s.io/kwok",
             Self::RolloutsController => "github.com/argoproj/argo-rollouts",
+            Self::CoreDns => "github.com/coredns/coredns",
+            Self::LocalPathProvisioner | Self::VolumeHelper => {
+                "github.com/rancher/local-path-provisioner"
+            }
         }
     }
 
@@ -195,16 +260,19 @@ impl Tools {
     pub fn ensure(&self, tool: Tool, progress: &dyn Progress) -> Result<PathBuf> {
         let recipe = tool.recipe();
         let ldflags = tool.ldflags()?;
-        let key = key([
+        let inputs = [
             recipe.go_mod,
             recipe.go_sum,
             &ldflags,
             tool.package(),
             std::env::consts::OS,
             std::env::consts::ARCH,
-        ]);
+        ];
+        let key = key(inputs
+            .into_iter()
+            .chain(recipe.program.map(|(_, text)| text)));
         let dir = self.cache.entry(tool.name(), &key, |work| {
-            let what = format!("{} {}", tool.name(), recipe.version(tool.module())?);
+            let what = format!("{} {}", tool.name(), tool.version()?);
             let begun = Instant::now();
             let module = work.join("module");
             recipe.write_to(&module)?;
@@ -270,13 +338,26 @@ impl Tools {
         )
     }
 
-    /// Builds everything that a full local cluster needs.
+    /// Builds everything that a real node needs beside that.
+    ///
+    /// # Errors
+    /// If one of them cannot be built.
+    pub fn ensure_real_node(&self, progress: &dyn Progress) -> Result<()> {
+        for tool in Tool::REAL_NODE {
+            self.ensure(tool, progress)?;
+        }
+        crate::node::Images::ensure(self, progress).map(drop)
+    }
+
+    /// Builds everything that a full local cluster needs, without what only a real node needs.
     ///
     /// # Errors
     /// If one of them cannot be built.
     pub fn ensure_all(&self, progress: &dyn Progress) -> Result<()> {
         for tool in Tool::ALL {
-            self.ensure(tool, progress)?;
+            if !Tool::REAL_NODE.contains(&tool) {
+                self.ensure(tool, progress)?;
+            }
         }
         self.ensure_kafka(progress)?;
         crate::crds::ensure_all(self, progress)
@@ -296,7 +377,7 @@ pub(crate) fn go(dir: &Path) -> Command {
 }
 
 /// A command that ends when the thread that runs it does: nobody wants a build whose asker was interrupted.
-fn dying_with_us(program: &str) -> Command {
+pub(crate) fn dying_with_us(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "--", program]);
     command
@@ -398,6 +479,10 @@ fn missing(program: String) -> Error {
         "mvn" => "install Apache Maven (Debian: apt-get install maven)",
         "java" => "install Java 17 or later (Debian: apt-get install openjdk-17-jre-headless)",
         "setpriv" => "install util-linux",
+        "apt-get" | "dpkg-deb" | "dpkg-query" => {
+            "images are made of Debian packages: run this on Debian or Ubuntu, or use operator/Dockerfile"
+        }
+        "cc" => "install a C compiler (Debian: apt-get install gcc libc6-dev)",
         _ => "install it",
     };
     Error::MissingProgram { program, hint }

@@ -3,9 +3,11 @@
 mod bench;
 mod codegen;
 mod down;
+mod image;
 mod peer_models;
 mod prerequisites;
 mod progress;
+mod release;
 mod repository;
 mod simulation;
 mod test;
@@ -38,6 +40,8 @@ enum Task {
     Test(test::Args),
     /// Write what is generated from the CRD types.
     Codegen(codegen::Args),
+    /// Write the container images of our programs, without a container engine.
+    Image(image::Args),
     /// Measure the operator against a real API server.
     Bench(bench::Args),
     /// Send requests at a constant rate, and tell how long the answers took and who gave them.
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Task::Down => down::run(),
         Task::Test(args) => test::run(&args),
         Task::Codegen(args) => codegen::run(&args),
+        Task::Image(args) => image::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Load(args) => load::run(&args),
         Task::PeerModels(args) => peer_models::run(&args),

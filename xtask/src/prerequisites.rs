@@ -76,9 +76,52 @@ static CLUSTER: [Need; 5] = [
     },
 ];
 
+static REAL_NODE: [Need; 6] = [
+    Need {
+        what: "containerd",
+        package: Some("containerd"),
+        is_met: || runs("containerd", &["--version"]) && runs("ctr", &["--version"]),
+    },
+    Need {
+        what: "runc",
+        package: Some("runc"),
+        is_met: || runs("runc", &["--version"]),
+    },
+    Need {
+        what: "the CNI plugins",
+        package: Some("containernetworking-plugins"),
+        is_met: localcluster::has_cni_plugins,
+    },
+    Need {
+        what: "nft",
+        package: Some("nftables"),
+        is_met: || runs("nft", &["--version"]),
+    },
+    Need {
+        what: "ip",
+        package: Some("iproute2"),
+        is_met: || runs("ip", &["-Version"]),
+    },
+    Need {
+        what: "a C compiler",
+        package: Some("gcc libc6-dev"),
+        is_met: || runs("cc", &["--version"]),
+    },
+];
+
 /// Makes sure that the operator can be built and, if `with_cluster`, that a local cluster can be.
 pub fn ensure(with_cluster: bool) -> Result<()> {
-    let missing = missing(with_cluster);
+    let cluster = if with_cluster { &CLUSTER[..] } else { &[] };
+    meet(&[&OPERATOR, cluster])
+}
+
+/// Makes sure that a local cluster can have a real node, for which one must be root anyway.
+pub fn ensure_real_node() -> Result<()> {
+    meet(&[&REAL_NODE])
+}
+
+fn meet(needs: &[&'static [Need]]) -> Result<()> {
+    let missing = missing(needs);
     if missing.is_empty() {
         return Ok(());
     }
@@ -114,10 +157,7 @@ pub fn ensure(with_cluster: bool) -> Result<()> {
     let mut install = vec!["install", "--yes", "-qq", "--no-install-recommends"];
     install.extend(packages);
     apt_get(&install)?;
-    let still: Vec<_> = self::missing(with_cluster)
-        .iter()
-        .map(|need| need.what)
-        .collect();
+    let still: Vec<_> = self::missing(needs).iter().map(|need| need.what).collect();
     if !still.is_empty() {
         bail!(
             "{} is still missing after the installation: see the output of apt-get above",
@@ -127,11 +167,10 @@ pub fn ensure(with_cluster: bool) -> Result<()> {
     Ok(())
 }
 
-fn missing(with_cluster: bool) -> Vec<&'static Need> {
-    let cluster = if with_cluster { &CLUSTER[..] } else { &[] };
-    OPERATOR
+fn missing(needs: &[&'static [Need]]) -> Vec<&'static Need> {
+    needs
         .iter()
-        .chain(cluster)
+        .flat_map(|needs| needs.iter())
         .filter(|need| !(need.is_met)())
         .collect()
 }

@@ -117,7 +117,7 @@ impl Index {
         let kind = record.key.kind;
         let watched = inner.watched.get(&kind).copied().unwrap_or_default();
         match version(&record.live.resource_version) {
-            Some(version) if version <= watched && !Mutant::BelievesLateAnswers.is_on() => {}
+            Some(version) if version <= watched => {}
             version => {
                 inner.echoes.extend(version.map(|version| (kind, version)));
                 inner.insert(record);
@@ -247,8 +247,7 @@ impl Inner {
         let Record { key, live, .. } = record;
         if let Some(ByKey(known)) = self.objects.get(&key) {
             // A late event, of this object or of one that had its name: resourceVersions rise across both.
-            let is_late = is_older(&live.resource_version, &known.live.resource_version)
-                && !Mutant::BelievesLateEvents.is_on();
+            let is_late = is_older(&live.resource_version, &known.live.resource_version);
             if is_late || (*known.live == live && Some(&known.concern) == concern.as_ref()) {
                 return Vec::new();
             }

@@ -208,8 +208,7 @@ async fn wait_until_listed(context: &Context, ready: &AtomicBool) {
     let _ = context.apps.wait_until_ready().await;
     let _ = context.environments.wait_until_ready().await;
     let _ = context.intents.wait_until_ready().await;
-    let is_listed = || context.index.is_complete() && context.intent_policy.is_complete();
-    while !(is_listed() || Mutant::ActsBeforeListed.is_on()) {
+    while !(context.index.is_complete() && context.intent_policy.is_complete()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     ready.store(true, Ordering::Relaxed);

@@ -118,23 +118,17 @@ async fn one_of_each(client: &Client, namespace: &str) -> BTreeMap<Kind, (ChildK
         .collect()
 }
 
-async fn until_told(client: &Client, namespace: &str, key: &ChildKey) {
-    until(&format!("an Event about {key}"), async || {
-        let events = support::api(
-            client,
-            &support::resource("events.k8s.io", "v1", "Event"),
-            namespace,
-        );
-        let events = events.list(&Default::default()).await.unwrap();
-        let told = events.items.iter().any(|event| {
-            event.data["reason"] == "DriftCorrected"
-                && event.data["note"]
-                    .as_str()
-                    .is_some_and(|note| note.starts_with(&format!("{key} ")))
-        });
-        told.then_some(())
+/// Whether an Event says that an object was put right.
+async fn is_told(client: &Client, namespace: &str, key: &ChildKey) -> bool {
+    let events = support::resource("events.k8s.io", "v1", "Event");
+    let events = support::api(client, &events, namespace);
+    let events = events.list(&Default::default()).await.unwrap();
+    events.items.iter().any(|event| {
+        event.data["reason"] == "DriftCorrected"
+            && event.data["note"]
+                .as_str()
+                .is_some_and(|note| note.starts_with(&format!("{key} ")))
     })
-    .await;
 }
 
 /// Edits and deletes one child of each kind, one after the other.
@@ -151,7 +145,7 @@ async fn disturb(world: &World, client: &Client, namespace: &str, expected: &[Ki
         let was = before.pointer(path).unwrap().clone();
         let counted = world.operator.drift_corrected(kind);
         // Only what was in place can drift: while the last disturbance is being dealt with, it is no drift yet.
-        until(&format!("a correction of {key} is counted"), async || {
+        until(&format!("an Event about {key}"), async || {
             change(client, &key, |object| {
                 *object.pointer_mut(path).unwrap() = value.clone();
                 object["metadata"]["annotations"]["example.com/foreign"] = json!("stays");
@@ -167,10 +161,10 @@ async fn disturb(world: &World, client: &Client, namespace: &str, expected: &[Ki
             assert_eq!(kept, "stays", "{key}");
             let uid = &before["metadata"]["uid"];
             assert_eq!(metadata["uid"], *uid, "{key}: put right, not made anew");
-            (world.operator.drift_corrected(kind) > counted).then_some(())
+            is_told(client, namespace, &key).await.then_some(())
         })
         .await;
-        until_told(client, namespace, &key).await;
+        assert!(world.operator.drift_corrected(kind) > counted, "{key}");
 
         let manifest =
             json!({"kind": "TodoApp", "metadata": {"namespace": namespace, "name": "demo"}});

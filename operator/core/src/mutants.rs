@@ -29,7 +29,7 @@ pub enum Mutant {
     OverwritesSelectors,
     /// What is no longer wanted stays.
     LeavesOrphans,
-    /// What something still names is taken for an orphan.
+    /// A ConfigMap that pods still read is taken for an orphan.
     DeletesWhatIsInUse,
     /// Labels alone make an object ours to delete.
     DeletesByLabelAlone,
@@ -39,12 +39,6 @@ pub enum Mutant {
     ForgetsFinalizer,
     /// What a new list does not hold is still believed to be there.
     ForgetsNothing,
-    /// An event that is older than what is known counts.
-    BelievesLateEvents,
-    /// An answer counts although the watch has passed it.
-    BelievesLateAnswers,
-    /// Decides before everything was listed.
-    ActsBeforeListed,
     /// The watch of a kind that came back goes on where it was.
     ResumesLostWatch,
     /// Claims count from when an application is listed, its environment known or not.
@@ -59,13 +53,11 @@ pub enum Mutant {
     AppliesWithoutDifference,
     /// Every reconcile writes the status.
     WritesStatusWithoutDifference,
-    /// What Argo Rollouts has overlooked is left so.
-    LeavesOverlooked,
 }
 
 impl Mutant {
     /// Every one of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 23] = [
         Self::TrustsOldRolloutStatus,
         Self::TrustsOldDeploymentStatus,
         Self::ForgetsRejection,
@@ -82,9 +74,6 @@ impl Mutant {
         Self::DeletesData,
         Self::ForgetsFinalizer,
         Self::ForgetsNothing,
-        Self::BelievesLateEvents,
-        Self::BelievesLateAnswers,
-        Self::ActsBeforeListed,
         Self::ResumesLostWatch,
         Self::ClaimsBeforeListed,
         Self::WaitsForOwnWrite,
@@ -92,7 +81,6 @@ impl Mutant {
         Self::SwallowsConflicts,
         Self::AppliesWithoutDifference,
         Self::WritesStatusWithoutDifference,
-        Self::LeavesOverlooked,
     ];
 
     /// Whether this bug is there.

@@ -347,6 +347,10 @@ pub fn orphans(app: &ValidApp<'_>, plan: &Plan, observed: &Observed<'_>) -> Vec<
         .iter()
         .flat_map(|(_, children)| children.iter().map(|child| &child.key))
         .collect();
+    let is_protected = |key: &ChildKey| {
+        let is_left_out = key.kind == Kind::ConfigMap && Mutant::DeletesWhatIsInUse.is_on();
+        plan.protected.contains(key) && !is_left_out
+    };
     observed
         .children
         .iter()
@@ -354,7 +358,7 @@ pub fn orphans(app: &ValidApp<'_>, plan: &Plan, observed: &Observed<'_>) -> Vec<
             Kind::CHILDREN.contains(&key.kind)
                 && !live.deleting
                 && !wanted.contains(key)
-                && (!plan.protected.contains(key) || Mutant::DeletesWhatIsInUse.is_on())
+                && !is_protected(key)
                 && may_delete(app, key, live)
                 && !waits_for_successor(app, key, observed)
         })

@@ -4,10 +4,7 @@
 //! for the order in which `select!` looks at its branches. A thread that is [`without_chance`] gets the same answer each
 //! time, so that a run depends on its seed alone. The way is that of madsim (`madsim/src/sim/rand.rs`): a function of
 //! the C library is replaced, which no safe code can do.
-#![allow(
-    unsafe_code,
-    reason = "replaces a function of the C library; the only place"
-)]
+#![allow(unsafe_code, reason = "replaces a function of the C library")]
 
 use std::cell::Cell;
 use std::ffi::{c_uint, c_void};

@@ -38,7 +38,7 @@ enum Command {
         /// Also so many plans of each scenario with two faults.
         #[arg(long, default_value_t = 0)]
         pairs: usize,
-        /// Decides the delays, and which faults make pairs.
+        /// The first seed: it decides the delays, and which faults make pairs.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -96,7 +96,7 @@ fn find(name: &str) -> Result<&'static Scenario, String> {
 fn chosen(name: Option<&str>) -> Result<Vec<&'static Scenario>, String> {
     let all = scenario::ALL.iter();
     name.map_or_else(
-        || Ok(all.filter(|scenario| scenario.with_faults).collect()),
+        || Ok(all.filter(|scenario| scenario.seeds > 0).collect()),
         |name| Ok(vec![find(name)?]),
     )
 }
@@ -144,9 +144,10 @@ fn run(command: &Command) -> Result<bool, Box<dyn std::error::Error>> {
             }
             for scenario in chosen {
                 let begun = Instant::now();
-                let single = suite::single_faults(scenario, *seed);
+                let seeds = *seed..*seed + scenario.seeds;
+                let single = seeds.flat_map(|seed| suite::single_faults(scenario, seed));
                 let pairs = suite::pairs(scenario, *seed, *pairs);
-                let plans: Vec<Plan> = single.into_iter().step_by(*every).chain(pairs).collect();
+                let plans: Vec<Plan> = single.step_by(*every).chain(pairs).collect();
                 let count = plans.len();
                 play(scenario, plans);
                 let seconds = begun.elapsed().as_secs_f64();

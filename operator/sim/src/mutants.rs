@@ -9,7 +9,7 @@ use crate::plan::Plan;
 use crate::scenario::Scenario;
 use crate::suite;
 
-/// Seed of every run that looks for a mutant.
+/// The first seed that the suite plays.
 const SEED: u64 = 1;
 
 /// What catches a mutant.
@@ -86,17 +86,22 @@ pub fn search(mutant: Mutant, scenarios: &[&'static Scenario]) -> Option<Catch> 
     for scenario in scenarios {
         suite::without_faults(scenario);
     }
+    let seeds_of = |scenario: &Scenario| SEED..SEED + scenario.seeds;
     with(mutant, || {
-        let at_once = scenarios.iter().find_map(|scenario| {
-            let plan = Plan::of(SEED);
-            let violation = suite::run(scenario, &plan, false).violation?;
-            Some(catch(scenario, plan, violation))
+        let at_once = scenarios.iter().find_map(|&scenario| {
+            seeds_of(scenario).find_map(|seed| {
+                let plan = Plan::of(seed);
+                let violation = suite::run(scenario, &plan, false).violation?;
+                Some(catch(scenario, plan, violation))
+            })
         });
         at_once.or_else(|| {
-            scenarios.iter().find_map(|scenario| {
-                let plans = suite::single_faults(scenario, SEED);
-                let (plan, violation) = suite::first_broken(scenario, SEED, plans)?;
-                Some(catch(scenario, plan, violation))
+            scenarios.iter().find_map(|&scenario| {
+                seeds_of(scenario).find_map(|seed| {
+                    let plans = suite::single_faults(scenario, seed);
+                    let (plan, violation) = suite::first_broken(scenario, seed, plans)?;
+                    Some(catch(scenario, plan, violation))
+                })
             })
         })
     })

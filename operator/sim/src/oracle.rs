@@ -40,6 +40,8 @@ pub struct EndState {
     templates: BTreeMap<String, BTreeSet<String>>,
     /// How often each object that stays was made.
     made: BTreeMap<String, usize>,
+    /// The images that each workload was told to run, one after the other.
+    releases: BTreeMap<String, Vec<String>>,
     topics: Value,
 }
 
@@ -62,6 +64,7 @@ pub fn end_state(world: &World) -> EndState {
             objects,
             templates: templates(store),
             made: made(store),
+            releases: releases(store),
             topics: Value::Null,
         }
     });
@@ -185,6 +188,27 @@ fn made(store: &Store) -> BTreeMap<String, usize> {
     made
 }
 
+/// The images that each workload was told to run, one after the other.
+fn releases(store: &Store) -> BTreeMap<String, Vec<String>> {
+    let mut releases: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let kinds = [("apps", "deployments"), ("argoproj.io", "rollouts")];
+    let ids = kinds
+        .iter()
+        .filter_map(|(group, plural)| store.find(group, plural));
+    for object in ids
+        .flat_map(|id| store.changes_after(id, 0))
+        .filter_map(|change| change.after.as_deref())
+    {
+        let image = object.pointer("/spec/template/spec/containers/0/image");
+        let image = image.and_then(Value::as_str).unwrap_or_default();
+        let images = releases.entry(name(object)).or_default();
+        if images.last().is_none_or(|last| last != image) {
+            images.push(image.to_owned());
+        }
+    }
+    releases
+}
+
 impl fmt::Display for EndState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.objects
@@ -268,6 +292,14 @@ impl EndState {
                     "{workload} had the pod templates {found:?}, and {wanted:?} without faults"
                 );
                 return Err(Violation::new("needless restart", what));
+            }
+        }
+        for (workload, found) in &self.releases {
+            let wanted = expected.releases.get(workload);
+            if wanted != Some(found) {
+                let what =
+                    format!("{workload} ran {found:?} in turn, and {wanted:?} without faults");
+                return Err(Violation::new("needless release", what));
             }
         }
         Ok(())

@@ -64,6 +64,8 @@ pub enum What {
     StaleList,
     /// The event is merged with the next one of the same object.
     Merged,
+    /// The event, and what comes after it, is late.
+    Delayed,
 }
 
 impl What {
@@ -80,11 +82,12 @@ impl What {
         Self::CrdReplaced,
     ];
     /// What can go wrong at an event of a watch.
-    pub const AT_EVENTS: [Self; 4] = [
+    pub const AT_EVENTS: [Self; 5] = [
         Self::WatchCut,
         Self::WatchGone,
         Self::StaleList,
         Self::Merged,
+        Self::Delayed,
     ];
 
     /// Whether it goes wrong at a write, not at an event.
@@ -107,6 +110,7 @@ impl What {
             Self::WatchGone => "watch-gone",
             Self::StaleList => "stale-list",
             Self::Merged => "merged",
+            Self::Delayed => "delayed",
         }
     }
 }

@@ -20,6 +20,8 @@ pub const APPS: Resource = resource("todo-operator.dev", "todoapps");
 /// The longest time, in the simulation, that anything may take: canaries with their pauses, deadlines, and a lease that
 /// has to run out.
 const LIVENESS: Duration = Duration::from_secs(3 * 3600);
+/// More writes of the operators than any scenario needs.
+const MOST_WRITES: usize = 10_000;
 /// Time without a write after which a world is at rest.
 const REST: Duration = Duration::from_secs(120);
 /// Time for which nothing may be written once the world is at rest: long enough that topics are looked at again.
@@ -31,8 +33,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it may do.
     pub allows: Allows,
-    /// Whether it is played with faults.
-    pub with_faults: bool,
+    /// With how many seeds its faults are played: a short one with more of them.
+    pub seeds: u64,
     script: for<'a> fn(&'a Stage) -> BoxFuture<'a, Outcome>,
 }
 
@@ -82,10 +84,16 @@ pub const ALL: &[Scenario] = &[
             restarts: true,
             ..Allows::NOTHING
         },
-        with_faults: true,
+        seeds: 1,
         script: |stage| Box::pin(hand_edit(stage)),
     },
-    scenario("bad-beside-good", |stage| Box::pin(bad_beside_good(stage))),
+    scenario("hand-edit-during-canary", |stage| {
+        Box::pin(hand_edit_during_canary(stage))
+    }),
+    Scenario {
+        seeds: 4,
+        ..scenario("bad-beside-good", |stage| Box::pin(bad_beside_good(stage)))
+    },
     scenario("delete-retains", |stage| Box::pin(delete_retains(stage))),
     Scenario {
         name: "delete-deletes",
@@ -93,13 +101,13 @@ pub const ALL: &[Scenario] = &[
             data_loss: true,
             ..Allows::NOTHING
         },
-        with_faults: true,
+        seeds: 1,
         script: |stage| Box::pin(delete_deletes(stage)),
     },
     Scenario {
         name: "fields",
         allows: Allows::NOTHING,
-        with_faults: false,
+        seeds: 0,
         script: |stage| Box::pin(fields::play(stage)),
     },
     scenario("two-operators", |stage| Box::pin(two_operators(stage))),
@@ -112,7 +120,7 @@ const fn scenario(
     Scenario {
         name,
         allows: Allows::NOTHING,
-        with_faults: true,
+        seeds: 1,
         script,
     }
 }
@@ -203,6 +211,10 @@ impl Stage {
             if self.world.clock.elapsed() - begun > LIVENESS {
                 return Err(Violation::new("liveness", format!("never: {what}")));
             }
+            let (writes, _) = self.world.counts();
+            if writes > MOST_WRITES {
+                return Err(Violation::new("liveness", "it writes without end"));
+            }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         self.world.note(|| format!("— {what}"));
@@ -251,13 +263,17 @@ impl Stage {
                 image["image"] = json!(format!("registry.example/{component}:{tag}"));
             }
         }
-        let patch = json!({"spec": {"release": {"version": version, "images": images}}});
-        self.edit(APPS, "shop", patch)
+        // Configuration comes and goes with the image.
+        let config = json!({component: {"TAG": tag}});
+        let release = json!({"version": version, "images": images, "config": config});
+        self.edit(APPS, "shop", json!({"spec": {"release": release}}))
     }
 }
 
 /// Every kind of component.
 const SHOP: &str = include_str!("../scenarios/shop.yaml");
+/// Pause after each step of every canary.
+const STEP_PAUSE: Duration = Duration::from_secs(60);
 /// A canary.
 const WEB: &str = include_str!("../scenarios/web.yaml");
 /// A database and a topic.
@@ -453,6 +469,51 @@ async fn hand_edit(stage: &Stage) -> Outcome {
         })
         .await?;
     stage.until_app("shop", "Ready", "Ready").await
+}
+
+/// What Argo Rollouts has written into our objects is theirs, also when we write these for another reason.
+async fn hand_edit_during_canary(stage: &Stage) -> Outcome {
+    stage.begin(WEB).await?;
+    stage.release("1.1.0", "web", "2")?;
+    let weights = resource("traefik.io", "traefikservices");
+    let services = resource("", "services");
+    stage
+        .until("the canary has its weight", |world| {
+            let route = world.person().get(weights, "test", "shop-web");
+            route.is_some_and(|route| route["spec"]["weighted"]["services"][1]["weight"] == 20)
+        })
+        .await?;
+    let next_step = stage.world.clock.elapsed() + STEP_PAUSE;
+    let labels = json!({"metadata": {"labels": {"todo-operator.dev/component": "edited"}}});
+    let edited = [
+        (weights, "shop-web", "/spec/weighted/services"),
+        (services, "shop-web-stable", "/spec/selector"),
+        (services, "shop-web-canary", "/spec/selector"),
+    ];
+    for (resource, name, theirs) in edited {
+        let before = stage.world.person().get(resource, "test", name);
+        let theirs = |object: &Value| object.pointer(theirs).cloned();
+        let theirs_before = before.as_deref().and_then(theirs);
+        stage.edit(resource, name, labels.clone())?;
+        let mut after = None;
+        stage
+            .until("it is put right", |world| {
+                after = world.person().get(resource, "test", name);
+                after.as_ref().is_some_and(|object| {
+                    object["metadata"]["labels"]["todo-operator.dev/component"] == "web"
+                })
+            })
+            .await?;
+        let is_same_step = stage.world.clock.elapsed() < next_step;
+        if is_same_step && after.as_deref().and_then(theirs) != theirs_before {
+            let what = format!("{name} lost what Argo Rollouts had written");
+            return Err(Violation::new("fields of others", what));
+        }
+    }
+    stage.until_app("shop", "Ready", "Ready").await?;
+    stage
+        .until("web:2 serves", |world| serves(world, "web", "2"))
+        .await
 }
 
 async fn bad_beside_good(stage: &Stage) -> Outcome {

@@ -16,6 +16,9 @@ use crate::apiserver::server::ApiServer;
 use crate::apiserver::signal::Listener;
 use crate::apiserver::store::{Change, ResourceId};
 
+/// How late an event is that is [`EventFate::Delayed`].
+const DELAY: Duration = Duration::from_secs(5);
+
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fate {
@@ -44,6 +47,8 @@ pub enum EventFate {
     Gone,
     /// It is held back until the object has changed again, and only the later state is brought.
     Merged,
+    /// It is brought late, and what comes after it still later.
+    Delayed,
 }
 
 /// Decides over requests and events.
@@ -242,6 +247,10 @@ impl Watching {
         match self.network.event(&self.call.plural, &event) {
             EventFate::Brought => {
                 tokio::time::sleep(self.network.latency()).await;
+                Some(Ok(line(&event)))
+            }
+            EventFate::Delayed => {
+                tokio::time::sleep(DELAY).await;
                 Some(Ok(line(&event)))
             }
             EventFate::Cut => {

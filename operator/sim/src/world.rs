@@ -364,12 +364,12 @@ impl Network for Connection {
                 Fate::Answered
             }
             Some(What::CrdReplaced) => {
-                crate::catalog::remove_crd(&self.world, call, Duration::from_millis(100));
+                crate::catalog::remove_crd(&self.world, call, Duration::from_millis(1));
                 Fate::Answered
             }
-            Some(What::WatchCut | What::WatchGone | What::StaleList | What::Merged) => {
-                Fate::Answered
-            }
+            Some(
+                What::WatchCut | What::WatchGone | What::StaleList | What::Merged | What::Delayed,
+            ) => Fate::Answered,
         }
     }
 
@@ -406,6 +406,7 @@ impl Network for Connection {
                 EventFate::Gone
             }
             Some(What::Merged) => EventFate::Merged,
+            Some(What::Delayed) => EventFate::Delayed,
             _ => EventFate::Brought,
         }
     }

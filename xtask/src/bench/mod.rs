@@ -11,7 +11,6 @@ mod idle;
 mod load;
 mod memory;
 mod operator;
-mod release;
 mod report;
 mod restart;
 mod sim;
@@ -24,7 +23,7 @@ use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::report::Report;
-use crate::{prerequisites, repository};
+use crate::{prerequisites, release, repository};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args, Debug, Clone)]

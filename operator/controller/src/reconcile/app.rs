@@ -337,9 +337,10 @@ async fn converge(
     context.memory.update(key, |memory| {
         memory.settled = failures.is_empty().then_some(digest)
     });
-    let mut failures = failures
-        .into_iter()
-        .filter(|failure| !failure.is_missing_kind());
+    // Where the watch has missed the kind too, it tells when it is back.
+    let mut failures = failures.into_iter().filter(|failure| {
+        !(failure.is_missing_kind() && gathered.missing.contains(&failure.key().kind))
+    });
     if let Some(first) = failures.next()
         && !Mutant::SwallowsErrors.is_on()
         && !(Mutant::SwallowsConflicts.is_on() && first.is_conflict())
@@ -513,26 +514,16 @@ async fn apply_all(writes: &[Write], context: &Context) -> Vec<ApplyError> {
 
 async fn apply(write: &Write, context: &Context) -> Result<(), ApplyError> {
     let kind = write.child.key.kind;
-    let result = context.applier.apply(write).await;
-    match result {
-        Ok(applied) => {
-            tracing::debug!(child = %write.child.key, "applied");
-            context
-                .metrics
-                .writes
-                .get_or_create(&KindLabel { kind: kind.name() })
-                .inc();
-            // At once, not when the watch brings it: the next decision must know.
-            context.index.insert_applied(applied.into_record());
-            Ok(())
-        }
-        Err(error) => {
-            if error.is_missing_kind() && kind.peer().is_some() {
-                context.index.set_missing(kind, true);
-            }
-            Err(error)
-        }
-    }
+    let applied = context.applier.apply(write).await?;
+    tracing::debug!(child = %write.child.key, "applied");
+    context
+        .metrics
+        .writes
+        .get_or_create(&KindLabel { kind: kind.name() })
+        .inc();
+    // At once, not when the watch brings it: the next decision must know.
+    context.index.insert_applied(applied.into_record());
+    Ok(())
 }
 
 async fn delete_all(orphans: &[Deletion], context: &Context) -> Vec<ApplyError> {

@@ -1,5 +1,7 @@
 //! Canaries that pass, and what nobody may touch meanwhile.
 
+use std::cell::RefCell;
+
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use todo_operator_controller::apply::api_resource;
@@ -263,6 +265,48 @@ release:
         is_proven(app, "2.0.0")
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_rollout_that_is_deleted_under_way_comes_back_with_the_stable_version_and_a_canary() {
+    let (_, client) = stage().await;
+    let name = "deleted";
+    let spec = r#"
+components:
+  api: {kind: Service, scaling: {min: 2}, rollout: {strategy: Canary, stepPause: 1h}}
+release:
+  version: 1.0.0
+  images: [{component: api, image: "registry.example/api:1"}]
+"#;
+    let mut manifest = stage::make(&client, name, spec).await;
+    stage::release(&client, &mut manifest, "2.0.0", &[("api", "2")]).await;
+    let deleted = until_paused(&client, name, "api", 1).await;
+    api(&client, &api_resource(Kind::Rollout), name)
+        .delete("shop-api", &Default::default())
+        .await
+        .unwrap();
+    let images = RefCell::new(Vec::new());
+    let again = until_child(
+        &client,
+        &key(Kind::Rollout, name, "api"),
+        "its canary begins again",
+        |rollout| {
+            let uid = &rollout["metadata"]["uid"];
+            let is_new = uid.is_string() && *uid != deleted["metadata"]["uid"];
+            let mut images = images.borrow_mut();
+            if is_new && images.last().map(String::as_str) != Some(image_of(rollout)) {
+                images.push(image_of(rollout).to_owned());
+            }
+            is_new && rollout["status"]["currentStepIndex"] == 1
+        },
+    )
+    .await;
+    let (stable, new) = (stage::image("api", "1"), stage::image("api", "2"));
+    assert_eq!(images.into_inner(), [stable, new]);
+    assert_ne!(
+        again["status"]["stableRS"],
+        again["status"]["currentPodHash"]
+    );
 }
 
 #[tokio::test]

@@ -179,7 +179,6 @@ pub fn is_overlooked(kind: Kind, live: &Live, now: i64) -> bool {
         return false;
     };
     kind == Kind::Rollout
-        && !Mutant::LeavesOverlooked.is_on()
         && workload.unobserved
         && (workload.told_to_look || now.saturating_sub(live.written) >= OVERLOOKED_SECONDS)
 }

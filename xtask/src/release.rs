@@ -1,4 +1,4 @@
-//! The release builds of the operator and of this program.
+//! The release builds of our programs, this one among them.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -9,45 +9,65 @@ use anyhow::{Context, Result, bail};
 
 use crate::repository::cargo;
 
-const OPERATOR: &str = "todo-operator";
-const LOAD: &str = "xtask";
+const OPERATOR: Program = Program {
+    package: "todo-operator-controller",
+    binary: "todo-operator",
+};
+const LOAD: Program = Program {
+    package: "xtask",
+    binary: "xtask",
+};
+
+/// A program of this workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Program {
+    /// The package that it belongs to.
+    pub package: &'static str,
+    /// Its name.
+    pub binary: &'static str,
+}
 
 /// Whether this program was built without optimisation.
 pub const fn is_debug_build() -> bool {
     cfg!(debug_assertions)
 }
 
-/// Builds both programs and becomes the optimised build of this one, with the same arguments. Returns only if that fails.
+/// Builds the operator and this program, and becomes the optimised build of this one, with the same arguments. Returns only if that fails.
 pub fn continue_in(root: &Path) -> Result<()> {
-    let load = build(root, LOAD)?;
+    let load = build(root, OPERATOR, LOAD)?;
     let error = Command::new(&load).args(std::env::args_os().skip(1)).exec();
     Err(error).with_context(|| format!("cannot run {}", load.display()))
 }
 
 /// The optimised operator.
 pub fn operator(root: &Path) -> Result<PathBuf> {
-    build(root, OPERATOR)
+    program(root, OPERATOR)
 }
 
-/// Builds both, in one go so that they share their dependencies, and gives the path of one.
-fn build(root: &Path, binary: &str) -> Result<PathBuf> {
+/// An optimised program.
+pub fn program(root: &Path, program: Program) -> Result<PathBuf> {
+    build(root, program, program)
+}
+
+/// Builds a program and this one, in one go so that they share their dependencies, and gives the path of `wanted`, which is one of them.
+fn build(root: &Path, program: Program, wanted: Program) -> Result<PathBuf> {
     let mut command = cargo(root);
-    command
-        .args([
-            "build",
-            "--release",
-            "--message-format",
-            "json-render-diagnostics",
-        ])
-        .args(["--package", "todo-operator-controller", "--bin", OPERATOR])
-        .args(["--package", LOAD, "--bin", LOAD]);
+    command.args([
+        "build",
+        "--release",
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
+    for Program { package, binary } in [program, LOAD] {
+        command.args(["--package", package, "--bin", binary]);
+    }
     let output = output(command).context("cannot run cargo")?;
     if !output.status.success() {
         bail!("the release build failed ({}), see above", output.status);
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    executable(&messages, binary)
-        .with_context(|| format!("cargo did not say where it has put {binary}"))
+    executable(&messages, wanted.binary)
+        .with_context(|| format!("cargo did not say where it has put {}", wanted.binary))
 }
 
 /// Cargo's progress and errors stay on the terminal.
@@ -76,11 +96,14 @@ mod tests {
     #[test]
     fn each_binary_is_where_cargo_says() {
         let messages = "{\"target\":{\"name\":\"xtask\"},\"executable\":null}\n{\"target\":{\"name\":\"xtask\"},\"executable\":\"/t/xtask\"}\nnoise\n{\"target\":{\"name\":\"todo-operator\"},\"executable\":\"/t/todo-operator\"}\n";
-        assert_eq!(executable(messages, LOAD), Some(PathBuf::from("/t/xtask")));
         assert_eq!(
-            executable(messages, OPERATOR),
+            executable(messages, LOAD.binary),
+            Some(PathBuf::from("/t/xtask"))
+        );
+        assert_eq!(
+            executable(messages, OPERATOR.binary),
             Some(PathBuf::from("/t/todo-operator"))
         );
-        assert_eq!(executable("{}", OPERATOR), None);
+        assert_eq!(executable("{}", OPERATOR.binary), None);
     }
 }

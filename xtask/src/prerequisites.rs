@@ -109,6 +109,26 @@ static REAL_NODE: [Need; 6] = [
     },
 ];
 
+static SERVICES: [Need; 1] = [Need {
+    what: "PostgreSQL 15 or later",
+    package: Some("postgresql"),
+    is_met: has_postgresql,
+}];
+
+/// Debian keeps its programs away from PATH, one folder a version.
+fn has_postgresql() -> bool {
+    let mut versions = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    versions.any(|version| version.path().join("bin/initdb").exists())
+}
+
+/// Makes sure that the services can be tested with a real database.
+pub fn ensure_services() -> Result<()> {
+    meet(&[&SERVICES])
+}
+
 /// Makes sure that the operator can be built and, if `with_cluster`, that a local cluster can be.
 pub fn ensure(with_cluster: bool) -> Result<()> {
     let cluster = if with_cluster { &CLUSTER[..] } else { &[] };
@@ -179,6 +199,8 @@ fn apt_get(args: &[&str]) -> Result<()> {
     let status = Command::new("apt-get")
         .args(args)
         .env("DEBIAN_FRONTEND", "noninteractive")
+        // What a package brings is started by who needs it, not by its installation (`invoke-rc.d`).
+        .env("RUNLEVEL", "1")
         .stdin(Stdio::null())
         .status()
         .context("cannot run apt-get")?;

@@ -45,9 +45,7 @@ async fn ids(port: u16) -> BTreeSet<i64> {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_killed_server_and_the_migration_its_repetition() {
-    let Some(mut server) = Postgres::start().await else {
-        return;
-    };
+    let mut server = Postgres::start().await;
     let owner = server.variables("orders_owner");
     let api = with(
         server.variables("orders_app"),

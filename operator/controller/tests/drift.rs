@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::Client;
 use kube::api::PostParams;
-use localcluster::{Cluster, Config, Kafka, Models, Node};
+use localcluster::Cluster;
 use serde_json::{Value, json};
 use todo_operator_controller::apply::api_resource;
 use todo_operator_core::child::ChildKey;
@@ -26,13 +26,7 @@ async fn world() -> &'static World {
     static WORLD: OnceCell<World> = OnceCell::const_new();
     WORLD
         .get_or_init(|| async {
-            let config = Config::control_plane()
-                .controllers()
-                .node(Node::Kwok { count: 1 })
-                .argo_rollouts()
-                .kafka(Kafka::default())
-                .peers(support::PEERS)
-                .models(Models::Thread);
+            let config = support::life::cluster();
             let cluster = support::cluster(config).await;
             apply(&cluster.client().unwrap(), &support::namespace("kafka")).await;
             let operator = Operator::start_ahead(&cluster).await;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use kube::Client;
 use kube::api::{Patch, PatchParams};
-use localcluster::{Cluster, Config, Kafka, Models, Node};
+use localcluster::Cluster;
 use serde_json::{Value, json};
 use todo_operator_core::child::ChildKey;
 use todo_operator_core::kind::Kind;
@@ -86,14 +86,7 @@ const KINDS: [(&str, &[Kind]); 3] = [
 ];
 
 async fn start() -> Cluster {
-    let config = Config::control_plane()
-        .controllers()
-        .node(Node::Kwok { count: 1 })
-        .argo_rollouts()
-        .kafka(Kafka::default())
-        .peers(support::PEERS)
-        .models(Models::Thread)
-        .audit();
+    let config = support::life::cluster().audit();
     support::cluster(config).await
 }
 

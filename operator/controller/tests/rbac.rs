@@ -7,18 +7,14 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, Subject,
 };
 use kube::Client;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
-use localcluster::{Cluster, Config, Kafka, Models, Node};
-use serde_json::{Value, json};
-use todo_operator_core::child::ChildKey;
-use todo_operator_core::kind::Kind;
+use kube::api::{Api, ListParams};
+use localcluster::Cluster;
 
-use support::{Operator, app, apply, audited, child, children, environment, until, until_ready};
+use support::{Operator, apply, audited, life, until_ready};
 
 const OUR_GROUP: &str = "todo-operator.dev";
 /// Most permissions of the core install outside of our own group.
@@ -110,137 +106,30 @@ fn exercised(cluster: &Cluster) -> BTreeSet<Permission> {
     all
 }
 
-/// An application that has nothing but one component, at a version.
-fn tiny(namespace: &str, version: u32) -> Value {
-    let spec = format!(
-        "{{components: {{tiny: {{kind: Service}}}}, traffic: {{router: None}}, deletionPolicy: Delete,
-           release: {{version: {version}.0.0, images: [{{component: tiny, image: 'registry.example/tiny:{version}'}}]}}}}"
-    );
-    app(namespace, "demo", &spec)
-}
-
 /// Makes children of every kind, changes some, and lets all of them go again.
 async fn live_through_everything(cluster: &Cluster, client: &Client) {
     let kafka = cluster.kafka_bootstrap().unwrap();
     apply(client, &support::namespace("kafka")).await;
-    let variants = [
-        (
-            "traefik",
-            include_str!("manifests/traefik.yaml"),
-            include_str!("manifests/traefik-environment.yaml"),
-        ),
-        (
-            "gateway",
-            include_str!("manifests/gateway.yaml"),
-            include_str!("manifests/gateway-environment.yaml"),
-        ),
-    ];
-    let lives = variants.map(async |(name, spec, environment_spec)| {
-        let fill = |text: &str| text.replace("NAME", name).replace("KAFKA", &kafka);
-        environment(client, name, &fill(environment_spec)).await;
-        let mut manifest = app(name, "demo", &fill(spec));
-        manifest["spec"]["deletionPolicy"] = json!("Delete");
-        apply(client, &manifest).await;
-        until_ready(client, &manifest).await;
-        // A new image behind a migration: meanwhile the pods stay on the last good release, whose revision is read.
-        for image in manifest["spec"]["release"]["images"]
-            .as_array_mut()
-            .unwrap()
-        {
-            image["image"] = json!(image["image"].as_str().unwrap().replace("1.0.0", "2.0.0"));
-        }
-        apply(client, &manifest).await;
-        until_ready(client, &manifest).await;
-        // All but one component is no longer wanted.
-        apply(client, &tiny(name, 1)).await;
-        until_ready(client, &tiny(name, 1)).await;
+    let lives = life::VARIANTS.map(async |variant| {
+        life::make_and_release(client, &kafka, variant).await;
+        let (name, ..) = variant;
+        apply(client, &life::tiny(name, 1)).await;
+        until_ready(client, &life::tiny(name, 1)).await;
     });
     futures::future::join_all(lives).await;
-    // Revisions are deleted once there are more than are kept.
-    let revisions = todo_operator_core::release::REVISIONS_KEPT as u32 + 2;
-    for version in 2..revisions {
-        apply(client, &tiny("traefik", version)).await;
-        until_ready(client, &tiny("traefik", version)).await;
-    }
-    correct_drift_twice(client).await;
-    // Policies that are no longer wanted go.
-    environment_without_policy(client, "traefik").await;
-    retry(client, "traefik").await;
-}
-
-/// Told once, an Event is created; told again, it is patched.
-async fn correct_drift_twice(client: &Client) {
-    let key = ChildKey::new(Kind::Service, "traefik", "demo-tiny");
+    life::leave_components(client, "traefik").await;
+    // Told once, an Event is created; told again, it is patched.
     for _ in 0..2 {
-        let resource = todo_operator_controller::apply::api_resource(key.kind);
-        let uid = child(client, &key).await.unwrap()["metadata"]["uid"].clone();
-        support::api(client, &resource, &key.namespace)
-            .delete(&key.name, &Default::default())
-            .await
-            .unwrap();
-        until("the Service is made again", async || {
-            child(client, &key)
-                .await
-                .filter(|service| service["metadata"]["uid"] != uid)
-        })
-        .await;
-        until_ready(client, &tiny("traefik", 2)).await;
+        life::lose_service(client, "traefik", "demo-tiny").await;
+        until_ready(client, &life::tiny("traefik", 2)).await;
     }
-}
-
-async fn environment_without_policy(client: &Client, name: &str) {
-    let patch = json!({"spec": {"policy": {"quota": null, "limitRange": null, "network": {"disabled": true}}}});
-    support::api(client, &support::environments(), "")
-        .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
-        .await
-        .unwrap();
-    until("quota, limits and isolation are gone", async || {
-        let left = children(client, name).await;
-        let kinds = [Kind::ResourceQuota, Kind::LimitRange, Kind::NetworkPolicy];
-        (!left.keys().any(|key| kinds.contains(&key.kind))).then_some(())
-    })
-    .await;
-}
-
-/// A person asks to try again, and is answered.
-async fn retry(client: &Client, environment: &str) {
-    let me: Api<SelfSubjectReview> = Api::all(client.clone());
-    let me = me
-        .create(&PostParams::default(), &SelfSubjectReview::default())
-        .await
-        .unwrap();
-    let user = me.status.unwrap().user_info.unwrap().username.unwrap();
-    let intent = json!({
-        "apiVersion": "todo-operator.dev/v1alpha1",
-        "kind": "TodoIntent",
-        "metadata": {"name": "again"},
-        "spec": {"verb": "Retry", "environment": environment, "app": "demo", "reason": "a test", "user": user},
-    });
-    apply(client, &intent).await;
-    until("the intent is answered", async || {
-        let intent = support::object(
-            client,
-            &support::resource(OUR_GROUP, "v1alpha1", "TodoIntent"),
-            "",
-            "again",
-        )
-        .await?;
-        (intent["status"]["phase"] == "Refused").then_some(())
-    })
-    .await;
+    life::drop_policies(client, "traefik").await;
+    assert_eq!(life::retry(client, "traefik").await, "Refused");
 }
 
 #[tokio::test]
 async fn every_permission_is_used_and_none_is_dangerous() {
-    let config = Config::control_plane()
-        .controllers()
-        .node(Node::Kwok { count: 1 })
-        .argo_rollouts()
-        .kafka(Kafka::default())
-        .peers(support::PEERS)
-        .models(Models::Thread)
-        .audit();
-    let cluster = support::cluster(config).await;
+    let cluster = support::cluster(life::cluster().audit()).await;
     let client = cluster.client().unwrap();
     let roles = granted(&client).await;
     assert_eq!(

@@ -239,6 +239,34 @@ impl Stage {
             .await
     }
 
+    /// Releases another image of a component, which comes to serve.
+    async fn release_passes(&self, version: &str, component: &str, tag: &str) -> Outcome {
+        self.release(version, component, tag)?;
+        self.until_app("shop", "Ready", "Ready").await?;
+        self.until_serves(component, tag).await
+    }
+
+    /// Releases another image of a component, which is rejected: then the former one serves.
+    async fn release_is_rejected(
+        &self,
+        version: &str,
+        component: &str,
+        tag: &str,
+        former: &str,
+    ) -> Outcome {
+        self.release(version, component, tag)?;
+        self.until_app("shop", "Degraded", "ReleaseRejected")
+            .await?;
+        self.until_serves(component, former).await
+    }
+
+    /// Waits until an image of a component serves, and no other.
+    async fn until_serves(&self, component: &str, tag: &str) -> Outcome {
+        let what = format!("{component}:{tag} serves");
+        self.until(&what, |world| serves(world, component, tag))
+            .await
+    }
+
     /// Brings about an application that is Ready, and one beside it. What goes wrong goes wrong after that.
     async fn begin(&self, shop: &str) -> Outcome {
         self.create(shop).await?;
@@ -247,11 +275,15 @@ impl Stage {
     }
 
     async fn create(&self, shop: &str) -> Outcome {
-        self.apply(include_str!("../scenarios/environment.yaml"))?;
-        self.apply(include_str!("../scenarios/bystander.yaml"))?;
-        self.until_app("bystander", "Ready", "Ready").await?;
+        self.create_bystander().await?;
         self.apply(shop)?;
         self.until_app("shop", "Ready", "Ready").await
+    }
+
+    async fn create_bystander(&self) -> Outcome {
+        self.apply(include_str!("../scenarios/environment.yaml"))?;
+        self.apply(include_str!("../scenarios/bystander.yaml"))?;
+        self.until_app("bystander", "Ready", "Ready").await
     }
 
     /// Releases another image of a component; the others stay.
@@ -315,30 +347,18 @@ async fn create(stage: &Stage) -> Outcome {
 
 async fn release(stage: &Stage) -> Outcome {
     stage.begin(API).await?;
-    stage.release("1.1.0", "api", "2")?;
-    stage.until_app("shop", "Ready", "Ready").await?;
-    stage
-        .until("api:2 serves", |world| serves(world, "api", "2"))
-        .await
+    stage.release_passes("1.1.0", "api", "2").await
 }
 
 async fn canary_passes(stage: &Stage) -> Outcome {
     stage.begin(WEB).await?;
-    stage.release("1.1.0", "web", "2")?;
-    stage.until_app("shop", "Ready", "Ready").await?;
-    stage
-        .until("web:2 serves", |world| serves(world, "web", "2"))
-        .await
+    stage.release_passes("1.1.0", "web", "2").await
 }
 
 async fn canary_aborts(stage: &Stage) -> Outcome {
     stage.begin(WEB).await?;
-    stage.release("1.1.0", "web", "2-badmetric")?;
     stage
-        .until_app("shop", "Degraded", "ReleaseRejected")
-        .await?;
-    stage
-        .until("web:1 serves alone", |world| serves(world, "web", "1"))
+        .release_is_rejected("1.1.0", "web", "2-badmetric", "1")
         .await
 }
 
@@ -347,25 +367,15 @@ async fn canary_aborts_later(stage: &Stage) -> Outcome {
     stage.release("1.1.0", "web", "2")?;
     stage.until_app("shop", "Ready", "Ready").await?;
     stage.world.begin_of_faults();
-    stage.release("1.2.0", "web", "3-badmetric")?;
     stage
-        .until_app("shop", "Degraded", "ReleaseRejected")
-        .await?;
-    stage
-        .until("web:2 serves alone", |world| serves(world, "web", "2"))
+        .release_is_rejected("1.2.0", "web", "3-badmetric", "2")
         .await
 }
 
 async fn rolling_fails(stage: &Stage) -> Outcome {
     stage.begin(MAILER).await?;
-    stage.release("1.1.0", "mailer", "2-crash")?;
     stage
-        .until_app("shop", "Degraded", "ReleaseRejected")
-        .await?;
-    stage
-        .until("mailer:1 serves alone", |world| {
-            serves(world, "mailer", "1")
-        })
+        .release_is_rejected("1.1.0", "mailer", "2-crash", "1")
         .await
 }
 
@@ -377,9 +387,7 @@ async fn through_git(stage: &Stage) -> Outcome {
         let file = [("test/shop.yaml", Some(shop))];
         gitops.with_repository(|repository| repository.commit("main", message, file));
     };
-    stage.apply(include_str!("../scenarios/environment.yaml"))?;
-    stage.apply(include_str!("../scenarios/bystander.yaml"))?;
-    stage.until_app("bystander", "Ready", "Ready").await?;
+    stage.create_bystander().await?;
     commit("shop", WEB);
     gitops.add(Application {
         name: "shop".to_owned(),
@@ -398,9 +406,7 @@ async fn through_git(stage: &Stage) -> Outcome {
     // Argo CD heals all the while, and what it applies must not bring the rejected release back.
     stage.rest_for(REST).await?;
     commit("good", &WEB.replace("web:1", "web:3"));
-    stage
-        .until("web:3 serves alone", |world| serves(world, "web", "3"))
-        .await?;
+    stage.until_serves("web", "3").await?;
     stage.until_app("shop", "Ready", "Ready").await
 }
 
@@ -408,9 +414,7 @@ async fn migration_fails(stage: &Stage) -> Outcome {
     stage.begin(API).await?;
     stage.release("1.1.0", "api", "2-fail")?;
     stage.until_app("shop", "Degraded", "").await?;
-    stage
-        .until("api:1 serves", |world| serves(world, "api", "1"))
-        .await
+    stage.until_serves("api", "1").await
 }
 
 async fn scale_during_canary(stage: &Stage) -> Outcome {
@@ -511,9 +515,7 @@ async fn hand_edit_during_canary(stage: &Stage) -> Outcome {
         }
     }
     stage.until_app("shop", "Ready", "Ready").await?;
-    stage
-        .until("web:2 serves", |world| serves(world, "web", "2"))
-        .await
+    stage.until_serves("web", "2").await
 }
 
 async fn bad_beside_good(stage: &Stage) -> Outcome {

@@ -36,13 +36,10 @@ pub struct Report {
 
 /// Plays a scenario by a plan, in a thread of its own: what it finds there is the same each time.
 fn play(scenario: &'static Scenario, plan: &Plan, timeline: bool) -> Report {
-    let world = {
-        let plan = plan.clone();
-        move || World::new(plan, timeline)
-    };
+    let plan = plan.clone();
     let played = thread::spawn(move || {
         in_virtual_time(async {
-            let world = world();
+            let world = World::new(plan, timeline);
             let _log = timeline.then(|| log_into(&world));
             play_in(scenario, &world).await
         })

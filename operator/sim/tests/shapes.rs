@@ -32,14 +32,11 @@ use std::time::Duration;
 use axum::http::{Request, header};
 use kube::Client;
 use kube::client::Body;
-use localcluster::{Cluster, Config, Kafka, Models, Node};
-use serde_json::{Value, json};
-use todo_operator_core::child::ChildKey;
-use todo_operator_core::kind::Kind;
+use localcluster::Cluster;
 use todo_operator_sim::apiserver::call::Call;
 
 use shape::{features, shape};
-use support::{Operator, SteppedClock, app, apply, child, environment, until, until_ready};
+use support::{Operator, SteppedClock, apply, life, until};
 
 /// Chance decides whether the same Event is told twice within six minutes.
 const BY_CHANCE: &str = "merge events.k8s.io/v1 events";
@@ -132,14 +129,7 @@ fn the_comparison_makes_every_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_makes_these_requests() {
-    let config = Config::control_plane()
-        .controllers()
-        .node(Node::Kwok { count: 1 })
-        .argo_rollouts()
-        .kafka(Kafka::default())
-        .peers(support::PEERS)
-        .models(Models::Thread);
-    let cluster = support::cluster(config).await;
+    let cluster = support::cluster(life::cluster()).await;
     let client = cluster.client().unwrap();
     let seen = Seen::default();
     let operator = {
@@ -175,84 +165,15 @@ async fn the_operator_makes_these_requests() {
 async fn live(cluster: &Cluster, client: &Client) {
     let kafka = cluster.kafka_bootstrap().unwrap();
     apply(client, &support::namespace("kafka")).await;
-    let variants = [
-        (
-            "traefik",
-            include_str!("../../controller/tests/manifests/traefik.yaml"),
-            include_str!("../../controller/tests/manifests/traefik-environment.yaml"),
-        ),
-        (
-            "gateway",
-            include_str!("../../controller/tests/manifests/gateway.yaml"),
-            include_str!("../../controller/tests/manifests/gateway-environment.yaml"),
-        ),
-    ];
-    for (name, spec, environment_spec) in variants {
-        let fill = |text: &str| text.replace("NAME", name).replace("KAFKA", &kafka);
-        environment(client, name, &fill(environment_spec)).await;
-        let mut manifest = app(name, "demo", &fill(spec));
-        manifest["spec"]["deletionPolicy"] = json!("Delete");
-        apply(client, &manifest).await;
-        until_ready(client, &manifest).await;
-        for image in manifest["spec"]["release"]["images"]
-            .as_array_mut()
-            .unwrap()
-        {
-            image["image"] = json!(image["image"].as_str().unwrap().replace("1.0.0", "2.0.0"));
-        }
-        apply(client, &manifest).await;
-        until_ready(client, &manifest).await;
-        drift(client, name).await;
-        retry(client, name).await;
-        leave_components(client, name).await;
+    for variant in life::VARIANTS {
+        let (name, ..) = variant;
+        life::make_and_release(client, &kafka, variant).await;
+        life::lose_service(client, name, "demo-api").await;
+        life::retry(client, name).await;
+        life::leave_components(client, name).await;
+        life::drop_policies(client, name).await;
         gone(client, &support::apps(), name, "demo").await;
     }
-}
-
-/// A Service is lost, and made again.
-async fn drift(client: &Client, namespace: &str) {
-    let key = ChildKey::new(Kind::Service, namespace, "demo-api");
-    let uid = child(client, &key).await.unwrap()["metadata"]["uid"].clone();
-    let resource = todo_operator_controller::apply::api_resource(key.kind);
-    support::api(client, &resource, namespace)
-        .delete(&key.name, &Default::default())
-        .await
-        .unwrap();
-    until("the Service is made again", async || {
-        child(client, &key)
-            .await
-            .filter(|service| service["metadata"]["uid"] != uid)
-    })
-    .await;
-}
-
-/// All but one component is no longer wanted, nor the policies of the environment. Old revisions go.
-async fn leave_components(client: &Client, name: &str) {
-    let revisions = u32::try_from(todo_operator_core::release::REVISIONS_KEPT).unwrap() + 2;
-    for version in 3..3 + revisions {
-        let manifest = tiny(name, version);
-        apply(client, &manifest).await;
-        until_ready(client, &manifest).await;
-    }
-    let patch = json!({"spec": {"policy": {"quota": null, "limitRange": null, "network": {"disabled": true}}}});
-    support::api(client, &support::environments(), "")
-        .patch(name, &Default::default(), &kube::api::Patch::Merge(&patch))
-        .await
-        .unwrap();
-    until("the policies are gone", async || {
-        let left = support::children(client, name).await;
-        let kinds = [Kind::ResourceQuota, Kind::LimitRange, Kind::NetworkPolicy];
-        (!left.keys().any(|key| kinds.contains(&key.kind))).then_some(())
-    })
-    .await;
-}
-
-fn tiny(namespace: &str, version: u32) -> Value {
-    let spec = format!(
-        "{{components: {{tiny: {{kind: Service}}}}, traffic: {{router: None}}, deletionPolicy: Delete,
-           release: {{version: {version}.0.0, images: [{{component: tiny, image: 'registry.example/tiny:{version}'}}]}}}}"
-    );
-    app(namespace, "demo", &spec)
 }
 
 async fn gone(client: &Client, resource: &kube::api::ApiResource, namespace: &str, name: &str) {
@@ -265,31 +186,6 @@ async fn gone(client: &Client, resource: &kube::api::ApiResource, namespace: &st
             .await
             .is_none()
             .then_some(())
-    })
-    .await;
-}
-
-/// A person asks to try again, and is answered.
-async fn retry(client: &Client, environment: &str) {
-    let mut intent = json!({
-        "apiVersion": "todo-operator.dev/v1alpha1",
-        "kind": "TodoIntent",
-        "metadata": {"name": format!("again-{environment}")},
-        "spec": {"verb": "Retry", "environment": environment, "app": "demo", "reason": "a test"},
-    });
-    // People speak only for themselves.
-    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
-    let request = Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews")
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(review.to_string().into_bytes())
-        .unwrap();
-    let me: Value = client.request(request).await.unwrap();
-    intent["spec"]["user"] = me["status"]["userInfo"]["username"].clone();
-    apply(client, &intent).await;
-    let intents = support::resource("todo-operator.dev", "v1alpha1", "TodoIntent");
-    until("the intent is answered", async || {
-        let intent = support::object(client, &intents, "", &format!("again-{environment}")).await?;
-        intent["status"]["phase"].as_str().map(|_| ())
     })
     .await;
 }

@@ -9,6 +9,7 @@
     reason = "helpers of tests fail as tests do, and no test file uses them all"
 )]
 
+pub mod life;
 pub mod proxy;
 
 use std::collections::BTreeMap;

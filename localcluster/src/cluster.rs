@@ -313,6 +313,16 @@ impl Cluster {
         Ok(())
     }
 
+    /// The tools that it was started with.
+    pub(crate) fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
+    /// Who is told about progress.
+    pub(crate) fn progress(&self) -> &Arc<dyn Progress> {
+        &self.config.progress
+    }
+
     /// Starts a part unless it already runs.
     fn launch(&self, part: Part) -> Result<()> {
         if self.is_running(part) {

@@ -23,6 +23,7 @@ mod kwok;
 mod manifests;
 pub mod models;
 mod node;
+pub mod peers;
 mod pki;
 mod ports;
 mod probes;

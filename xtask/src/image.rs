@@ -44,19 +44,34 @@ struct Image {
     port: Option<u16>,
 }
 
-static IMAGES: [Image; 1] = [Image {
-    name: "operator",
-    repository: "todo-operator",
-    program: Program {
-        package: "todo-operator-controller",
-        binary: "todo-operator",
+// Who is who on the network, the certificate authorities for brokers and databases that use public ones, and what scanners know
+// the distribution by.
+const PACKAGES: [&str; 3] = ["base-files", "ca-certificates", "netbase"];
+
+static IMAGES: [Image; 2] = [
+    Image {
+        name: "operator",
+        repository: "todo-operator",
+        program: Program {
+            package: "todo-operator-controller",
+            binary: "todo-operator",
+        },
+        description: "A Kubernetes operator for event-driven applications",
+        packages: &PACKAGES,
+        port: Some(8080),
     },
-    description: "A Kubernetes operator for event-driven applications",
-    // Who is who on the network, the certificate authorities for Kafka brokers that use public ones, and what
-    // scanners know the distribution by.
-    packages: &["base-files", "ca-certificates", "netbase"],
-    port: Some(8080),
-}];
+    Image {
+        name: "demo",
+        repository: "todo-demo",
+        program: Program {
+            package: "todo-demo",
+            binary: "demo",
+        },
+        description: "A service to demonstrate the operator with: it can err, be slow, and never be ready",
+        packages: &PACKAGES,
+        port: Some(8080),
+    },
+];
 
 /// `latest` would be pulled each time.
 const TAG: &str = "dev";

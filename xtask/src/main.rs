@@ -16,6 +16,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::load;
 
 #[derive(Parser, Debug)]
 #[command(
@@ -43,6 +44,8 @@ enum Task {
     Image(image::Args),
     /// Measure the operator against a real API server.
     Bench(bench::Args),
+    /// Send requests at a constant rate, and tell how long the answers took and who gave them.
+    Load(load::Args),
     /// Play the peers that do not run here; started by `up`.
     #[command(hide = true)]
     PeerModels(peer_models::Args),
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Codegen(args) => codegen::run(&args),
         Task::Image(args) => image::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Load(args) => load::run(&args),
         Task::PeerModels(args) => peer_models::run(&args),
     };
     match result {

@@ -115,6 +115,12 @@ static PEERS: [Need; 1] = [Need {
     is_met: || runs("git", &["--version"]),
 }];
 
+static SERVICES: [Need; 1] = [Need {
+    what: "PostgreSQL 15 or later",
+    package: Some("postgresql"),
+    is_met: has_postgresql,
+}];
+
 /// Makes sure that the operator can be built and, if `with_cluster`, that a local cluster can be.
 pub fn ensure(with_cluster: bool) -> Result<()> {
     let cluster = if with_cluster { &CLUSTER[..] } else { &[] };
@@ -129,6 +135,11 @@ pub fn ensure_real_node() -> Result<()> {
 /// Makes sure that peers on a real node can be used: one of them serves a Git repository, which is filled from here.
 pub fn ensure_peers() -> Result<()> {
     meet(&[&PEERS])
+}
+
+/// Makes sure that the services can be tested with a real database.
+pub fn ensure_services() -> Result<()> {
+    meet(&[&SERVICES])
 }
 
 fn meet(needs: &[&'static [Need]]) -> Result<()> {
@@ -190,6 +201,8 @@ fn apt_get(args: &[&str]) -> Result<()> {
     let status = Command::new("apt-get")
         .args(args)
         .env("DEBIAN_FRONTEND", "noninteractive")
+        // What a package brings is started by who needs it, not by its installation (`invoke-rc.d`).
+        .env("RUNLEVEL", "1")
         .stdin(Stdio::null())
         .status()
         .context("cannot run apt-get")?;
@@ -232,6 +245,15 @@ fn output(program: &str, args: &[&str]) -> Option<String> {
         .ok()?;
     // Java writes its version to standard error.
     Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// Debian keeps its programs away from PATH, one folder a version.
+fn has_postgresql() -> bool {
+    let mut versions = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    versions.any(|version| version.path().join("bin/initdb").exists())
 }
 
 fn java() -> Option<String> {

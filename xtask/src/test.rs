@@ -27,6 +27,7 @@ pub fn run(args: &Args) -> Result<()> {
     let root = root()?;
     let begun = Instant::now();
     prerequisites::ensure(true)?;
+    prerequisites::ensure_services()?;
     step(&root, "Formatting", &["fmt", "--all", "--check"], args.full)?;
     step(
         &root,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use localcluster::peers::{POSTGRESQL, Product, install};
+use localcluster::peers::{Product, install};
 use localcluster::{Cluster, Config, Event, Lines, Node, Progress};
 use serde_json::json;
 
@@ -144,8 +144,6 @@ async fn make_postgresql(client: &Client) {
         "metadata": {"name": "pg"},
         "spec": {
             "instances": 1,
-            "imageName": POSTGRESQL,
-            "imagePullPolicy": "IfNotPresent",
             "enablePDB": false,
             // By default each is asked every 10 s.
             "probes": {

@@ -275,7 +275,12 @@ impl RealNode {
     pub(crate) fn load_image(&self, namespaces: i32, file: &Path) -> Result<()> {
         let file = file.canonicalize().map_err(Error::io("read", file))?;
         let args = ["images".as_ref(), "import".as_ref(), file.as_path()];
-        self.ctr(namespaces, args).map(drop)
+        let said = self.ctr(namespaces, args)?;
+        for (name, by_digest) in names_by_digest(&said) {
+            let args = ["images", "tag", "--force", name, &by_digest].map(AsRef::as_ref);
+            self.ctr(namespaces, args)?;
+        }
+        Ok(())
     }
 
     /// The full names of the images that are there. Blocks.
@@ -323,6 +328,21 @@ impl RealNode {
     }
 }
 
+/// What `ctr images import` says that it has unpacked: the name in the file, and the name by digest under which a registry
+/// would give it too.
+fn names_by_digest(said: &str) -> impl Iterator<Item = (&str, String)> {
+    said.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("unpacking ")?.split_once(" (")?;
+        let (digest, _) = rest.split_once(')')?;
+        // A colon before the last slash is that of a port.
+        let repository = match name.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => repository,
+            _ => name,
+        };
+        Some((name, format!("{repository}@{digest}")))
+    })
+}
+
 fn with_path(spec: Spec) -> Spec {
     spec.env("PATH", path())
 }
@@ -357,6 +377,17 @@ mod tests {
         refuse_other(dir.path(), false).unwrap();
         let error = refuse_other(dir.path(), true).unwrap_err();
         assert!(error.to_string().contains("without a real node"), "{error}");
+    }
+
+    #[test]
+    fn an_image_has_a_name_by_digest() {
+        let said = "unpacking localhost/demo:1 (sha256:aa)...done\nunpacking localhost:5000/demo (sha256:bb)...done\nelse\n";
+        let names: Vec<_> = names_by_digest(said).collect();
+        let expected = [
+            ("localhost/demo:1", "localhost/demo@sha256:aa".to_owned()),
+            ("localhost:5000/demo", "localhost:5000/demo@sha256:bb".to_owned()),
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]

@@ -75,6 +75,12 @@ pub(crate) const GIT_SERVER: Recipe = recipe!("git-server", "main.go");
 
 /// The jars of Kafka.
 pub(crate) const KAFKA_POM: &str = include_str!("../kafka/pom.xml");
+const KAFKA_LOG4J: &str = include_str!("../kafka/log4j2.properties");
+
+/// A key for all that Kafka's directory is made from.
+pub(crate) fn kafka_key() -> String {
+    key([KAFKA_POM, KAFKA_LOG4J, crate::kafka::FORMAT_PROPERTIES])
+}
 
 impl Recipe {
     /// The version that the module file requires of `module`.
@@ -352,6 +358,23 @@ impl Tool {
         }
     }
 
+    /// A key for all that it is made from.
+    pub(crate) fn key(self) -> Result<String> {
+        let (recipe, ldflags, tags) = (self.recipe(), self.ldflags()?, self.tags());
+        let inputs = [
+            recipe.go_mod,
+            recipe.go_sum,
+            &ldflags,
+            self.package(),
+            std::env::consts::OS,
+            std::env::consts::ARCH,
+        ];
+        Ok(key(inputs
+            .into_iter()
+            .chain(recipe.sources.iter().map(|(_, text)| *text))
+            .chain(Some(tags).filter(|tags| !tags.is_empty()))))
+    }
+
     fn ldflags(self) -> Result<String> {
         if let Some(variable) = self.version_variable() {
             let version = self.number()?;
@@ -398,21 +421,8 @@ impl Tools {
     /// # Errors
     /// If Go is missing or the build fails.
     pub fn ensure(&self, tool: Tool, progress: &dyn Progress) -> Result<PathBuf> {
-        let recipe = tool.recipe();
-        let (ldflags, tags) = (tool.ldflags()?, tool.tags());
-        let inputs = [
-            recipe.go_mod,
-            recipe.go_sum,
-            &ldflags,
-            tool.package(),
-            std::env::consts::OS,
-            std::env::consts::ARCH,
-        ];
-        let key = key(inputs
-            .into_iter()
-            .chain(recipe.sources.iter().map(|(_, text)| *text))
-            .chain(Some(tags).filter(|tags| !tags.is_empty())));
-        let dir = self.cache.entry(tool.name(), &key, |work| {
+        let (recipe, ldflags, tags) = (tool.recipe(), tool.ldflags()?, tool.tags());
+        let dir = self.cache.entry(tool.name(), &tool.key()?, |work| {
             let what = format!("{} {}", tool.name(), tool.version()?);
             let begun = Instant::now();
             let module = work.join("module");
@@ -451,32 +461,27 @@ impl Tools {
     /// # Errors
     /// If Maven or Java is missing or a download fails.
     pub fn ensure_kafka(&self, progress: &dyn Progress) -> Result<PathBuf> {
-        const LOG4J: &str = include_str!("../kafka/log4j2.properties");
-        self.cache.entry(
-            "kafka",
-            &key([KAFKA_POM, LOG4J, crate::kafka::FORMAT_PROPERTIES]),
-            |work| {
-                let what = "Kafka";
-                let begun = Instant::now();
-                progress.event(Event::Begin { what, steps: None });
-                let pom = work.join("pom.xml");
-                fs::write(&pom, KAFKA_POM).map_err(Error::io("write", &pom))?;
-                let log4j = work.join("log4j2.properties");
-                fs::write(&log4j, LOG4J).map_err(Error::io("write", &log4j))?;
-                let mut mvn = dying_with_us("mvn");
-                mvn.args(["-q", "-B", "-f"])
-                    .arg(&pom)
-                    .args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
-                mvn.arg(format!("-DoutputDirectory={}", work.join("libs").display()));
-                run(mvn, what, |_| {})?;
-                crate::kafka::format_template(work)?;
-                progress.event(Event::End {
-                    what,
-                    took: begun.elapsed(),
-                });
-                Ok(())
-            },
-        )
+        self.cache.entry("kafka", &kafka_key(), |work| {
+            let what = "Kafka";
+            let begun = Instant::now();
+            progress.event(Event::Begin { what, steps: None });
+            let pom = work.join("pom.xml");
+            fs::write(&pom, KAFKA_POM).map_err(Error::io("write", &pom))?;
+            let log4j = work.join("log4j2.properties");
+            fs::write(&log4j, KAFKA_LOG4J).map_err(Error::io("write", &log4j))?;
+            let mut mvn = dying_with_us("mvn");
+            mvn.args(["-q", "-B", "-f"])
+                .arg(&pom)
+                .args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
+            mvn.arg(format!("-DoutputDirectory={}", work.join("libs").display()));
+            run(mvn, what, |_| {})?;
+            crate::kafka::format_template(work)?;
+            progress.event(Event::End {
+                what,
+                took: begun.elapsed(),
+            });
+            Ok(())
+        })
     }
 
     /// Builds everything that a real node needs beside that.

@@ -1,5 +1,5 @@
-//! Installs peers into a real node and uses them. Needs root, and minutes the first time:
-//! `cargo test -p localcluster --test peers -- --ignored`.
+//! Installs peers into a real node and uses them. Needs root, and minutes the first time, so it is no part of
+//! `cargo test --workspace`: `cargo xtask test --full` runs it, and `cargo test -p localcluster --features test-peers --test peers`.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use localcluster::peers::{POSTGRESQL, Product, install};
+use localcluster::peers::{Product, install};
 use localcluster::{Cluster, Config, Event, Lines, Node, Progress};
 use serde_json::json;
 
@@ -63,7 +63,6 @@ fn kubectl(cluster: &Cluster, arguments: &[&str]) -> String {
 }
 
 #[tokio::test]
-#[ignore = "builds and starts peers for minutes"]
 async fn kafka_takes_topics_and_redis_answers() {
     if !is_root() {
         return;
@@ -99,7 +98,6 @@ async fn kafka_takes_topics_and_redis_answers() {
 }
 
 #[tokio::test]
-#[ignore = "builds and starts peers for minutes"]
 async fn cloudnative_pg_makes_a_database() {
     if !is_root() {
         return;
@@ -146,8 +144,6 @@ async fn make_postgresql(client: &Client) {
         "metadata": {"name": "pg"},
         "spec": {
             "instances": 1,
-            "imageName": POSTGRESQL,
-            "imagePullPolicy": "IfNotPresent",
             "enablePDB": false,
             // By default each is asked every 10 s.
             "probes": {
@@ -169,7 +165,6 @@ async fn make_postgresql(client: &Client) {
 }
 
 #[tokio::test]
-#[ignore = "builds and starts peers for minutes"]
 async fn prometheus_sees_rollouts_and_git_is_served() {
     if !is_root() {
         return;
@@ -192,7 +187,6 @@ async fn prometheus_sees_rollouts_and_git_is_served() {
 }
 
 #[tokio::test]
-#[ignore = "builds and starts peers for minutes"]
 async fn traefik_routes_to_a_service() {
     if !is_root() {
         return;
@@ -225,7 +219,6 @@ async fn traefik_routes_to_a_service() {
 }
 
 #[tokio::test]
-#[ignore = "builds and starts peers for minutes"]
 async fn keda_serves_metrics() {
     if !is_root() {
         return;
@@ -237,7 +230,6 @@ async fn keda_serves_metrics() {
 }
 
 #[tokio::test]
-#[ignore = "builds and starts peers for minutes"]
 async fn argo_cd_applies_what_is_pushed() {
     if !is_root() {
         return;

@@ -7,6 +7,7 @@ mod network;
 mod settings;
 mod static_image;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -50,7 +51,7 @@ const ADMINISTRATORS_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin
 pub(crate) struct RealNode {
     root: PathBuf,
     network: Network,
-    images: Images,
+    own_images: Images,
     plugins: PathBuf,
 }
 
@@ -150,7 +151,7 @@ impl RealNode {
         let owner = format!("localcluster-{}", key([root.to_string_lossy().as_ref()]));
         Ok(Self {
             network: Network::open(&network_file(state), &owner)?,
-            images: Images::ensure(tools, progress)?,
+            own_images: Images::ensure(tools, progress)?,
             plugins: plugins()?,
             root,
         })
@@ -192,7 +193,7 @@ impl RealNode {
         )?;
         let file = self.write(
             "containerd.toml",
-            &settings::containerd(&self.root, &self.plugins, &self.images.pause.reference),
+            &settings::containerd(&self.root, &self.plugins, &self.own_images.pause.reference),
         )?;
         let spec = Spec::new(Part::Containerd.name(), "containerd")
             .args(["--config".into(), file.into_os_string()]);
@@ -261,9 +262,9 @@ impl RealNode {
 
     /// Imports the images that every real node has, unless they are there. Blocks.
     pub(crate) fn load_own_images(&self, namespaces: i32) -> Result<()> {
-        let listed = self.ctr(namespaces, ["images", "list", "--quiet"].map(AsRef::as_ref))?;
-        for image in self.images.all() {
-            if !listed.lines().any(|name| name == image.reference) {
+        let there = self.images(namespaces)?;
+        for image in self.own_images.all() {
+            if !there.contains(&image.reference) {
                 self.load_image(namespaces, &image.file)?;
             }
         }
@@ -280,6 +281,18 @@ impl RealNode {
             self.ctr(namespaces, args)?;
         }
         Ok(())
+    }
+
+    /// The full names of the images that are there. Blocks.
+    pub(crate) fn images(&self, namespaces: i32) -> Result<BTreeSet<String>> {
+        let listed = self.ctr(namespaces, ["images", "list", "--quiet"].map(AsRef::as_ref))?;
+        Ok(listed.lines().map(str::to_owned).collect())
+    }
+
+    /// Gives an image one more name. Blocks.
+    pub(crate) fn name_image(&self, namespaces: i32, image: &str, name: &str) -> Result<()> {
+        let args = ["images", "tag", "--force", image, name].map(AsRef::as_ref);
+        self.ctr(namespaces, args).map(drop)
     }
 
     fn ctr<'a>(&self, namespaces: i32, args: impl IntoIterator<Item = &'a Path>) -> Result<String> {
@@ -301,7 +314,7 @@ impl RealNode {
     /// Applies the addons.
     pub(crate) async fn apply_addons(&self, client: &Client) -> Result<()> {
         let volumes = self.root.join("volumes");
-        addons::apply(client, &self.images, &self.network, &volumes).await
+        addons::apply(client, &self.own_images, &self.network, &volumes).await
     }
 
     /// Whether all addons serve.

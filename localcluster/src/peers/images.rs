@@ -2,21 +2,29 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use super::{POSTGRESQL, Product};
+use super::Product;
+use crate::cache::key;
 use crate::error::{Error, Result};
 use crate::image::debian::{Base, CA_BUNDLE};
 use crate::image::{Compression, Content, Layer, Owner, Recipe};
-use crate::progress::Progress;
-use crate::tools::{KAFKA_POM, Tool, Tools};
+use crate::progress::{Event, Progress};
+use crate::tools::{KAFKA_POM, Tool, Tools, kafka_key};
 
 /// Debian 12 has no other.
 pub(super) const REDIS_VERSION: &str = "7";
 
+/// Changes when images are made differently of the same contents.
+const FORMAT: &str = "1";
+
 /// An image as data. Without packages it is a static program and little else.
-struct Image {
-    /// As in `localhost/NAME:VERSION`; with a colon it has its own version.
-    name: &'static str,
+#[derive(Debug)]
+pub(super) struct Image {
+    /// As in `localhost/NAME:TAG`.
+    pub(super) name: &'static str,
+    /// What the tag begins with, if that is not the product's version.
+    version: Option<&'static str>,
     /// Programs of ours, and where they go.
     programs: &'static [(Tool, &'static str)],
     /// Debian packages, without their dependencies: what they need here is named too.
@@ -36,7 +44,7 @@ struct Image {
 }
 
 /// Whom an image runs as.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct User {
     name: &'static str,
     id: u64,
@@ -51,6 +59,7 @@ const NONROOT: User = User {
 
 const EMPTY: Image = Image {
     name: "",
+    version: None,
     programs: &[],
     packages: &[],
     without: &[],
@@ -90,8 +99,9 @@ const LDAP_AND_KERBEROS: &[&str] = &[
 ];
 const GIT: &[&str] = &["git", "libpcre2-8-0"];
 
-const POSTGRESQL_IMAGE: Image = Image {
-    name: POSTGRESQL,
+const POSTGRESQL: Image = Image {
+    name: "postgresql",
+    version: Some("15"),
     packages: &[
         LIBC,
         COMPRESSION,
@@ -140,6 +150,7 @@ const POSTGRESQL_IMAGE: Image = Image {
 
 const REDIS: Image = Image {
     name: "redis",
+    version: Some(REDIS_VERSION),
     packages: &[
         LIBC,
         COMPRESSION,
@@ -315,11 +326,11 @@ const TRAEFIK: Image = Image {
 };
 
 impl Product {
-    const fn images(self) -> &'static [&'static Image] {
+    pub(super) const fn images(self) -> &'static [&'static Image] {
         match self {
             Self::ArgoCd => &[&ARGO_CD, &REDIS],
             Self::ArgoRollouts => &[&ARGO_ROLLOUTS],
-            Self::CloudNativePg => &[&CLOUDNATIVE_PG, &POSTGRESQL_IMAGE],
+            Self::CloudNativePg => &[&CLOUDNATIVE_PG, &POSTGRESQL],
             Self::GitServer => &[&GIT_SERVER],
             Self::Kafka => &[&KAFKA],
             Self::Keda => &[&KEDA_OPERATOR, &KEDA_ADAPTER],
@@ -343,29 +354,63 @@ pub(super) fn kafka_version() -> Result<&'static str> {
         })
 }
 
-/// Writes the images of a product into `dir`, one file each. Blocks.
-pub(super) fn write(
-    tools: &Tools,
-    product: Product,
-    dir: &Path,
-    progress: &dyn Progress,
-) -> Result<Vec<PathBuf>> {
-    fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-    let mut files = Vec::new();
-    for image in product.images() {
-        let name = match image.name {
-            "redis" => format!("localhost/redis:{REDIS_VERSION}"),
-            whole if whole.contains(':') => whole.to_owned(),
-            name => format!("localhost/{name}:{}", product.version()?),
+impl Image {
+    /// The version, and a key for what the image is made of: pods get another image when that has changed, and who has this tag has
+    /// this image. Debian's newest packages are taken when it is made, which makes no other tag.
+    pub(super) fn tag(&self, product: Product) -> Result<String> {
+        let contents = format!("{self:?}");
+        let mut inputs = vec![FORMAT.to_owned(), contents];
+        for (tool, _) in self.programs {
+            inputs.push(tool.key()?);
+        }
+        if self.has_kafka {
+            inputs.push(kafka_key());
+        }
+        let version = match self.version {
+            Some(version) => version.to_owned(),
+            None => product.version()?,
         };
-        let file = dir.join(format!("{}.tar", name.replace(['/', ':'], "-")));
-        recipe(tools, image, name, progress)?.write(&tools.cache, &file)?;
-        files.push(file);
+        let key = key(inputs.iter().map(String::as_str));
+        Ok(format!("{version}-{key}"))
     }
-    Ok(files)
+
+    /// Its full name.
+    pub(super) fn reference(&self, product: Product) -> Result<String> {
+        Ok(format!("localhost/{}:{}", self.name, self.tag(product)?))
+    }
+
+    /// Builds the programs in it. Blocks.
+    pub(super) fn build(&self, tools: &Tools, progress: &dyn Progress) -> Result<()> {
+        for (tool, _) in self.programs {
+            tools.ensure(*tool, progress)?;
+        }
+        if self.has_kafka {
+            tools.ensure_kafka(progress)?;
+        }
+        Ok(())
+    }
 }
 
-fn recipe(tools: &Tools, image: &Image, name: String, progress: &dyn Progress) -> Result<Recipe> {
+/// Writes an image into a file in `dir`. Blocks.
+pub(super) fn write(
+    tools: &Tools,
+    image: &Image,
+    reference: &str,
+    dir: &Path,
+    progress: &dyn Progress,
+) -> Result<PathBuf> {
+    let begun = Instant::now();
+    fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+    let file = dir.join(format!("{}.tar", image.name));
+    recipe(tools, image, reference, progress)?.write(&tools.cache, &file)?;
+    progress.event(Event::End {
+        what: &format!("image {reference}"),
+        took: begun.elapsed(),
+    });
+    Ok(file)
+}
+
+fn recipe(tools: &Tools, image: &Image, name: &str, progress: &dyn Progress) -> Result<Recipe> {
     let mut recipe = Recipe::new(name).compression(Compression::None);
     if !image.packages.is_empty() {
         let base = Base::new(image.packages.concat()).without(image.without.iter().copied());
@@ -430,5 +475,24 @@ const fn architecture() -> &'static str {
         b"x86_64" => "amd64",
         b"aarch64" => "arm64",
         _ => std::env::consts::ARCH,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_tells_the_version_and_changes_with_the_contents() {
+        let tag = |image: &Image| image.tag(Product::CloudNativePg).unwrap();
+        assert!(tag(&POSTGRESQL).starts_with("15-"), "{}", tag(&POSTGRESQL));
+        let other = Image {
+            working_directory: "/tmp",
+            ..POSTGRESQL
+        };
+        assert_ne!(tag(&other), tag(&POSTGRESQL));
+        let operator = tag(&CLOUDNATIVE_PG);
+        let version = Product::CloudNativePg.version().unwrap();
+        assert!(operator.starts_with(&format!("{version}-")), "{operator}");
     }
 }

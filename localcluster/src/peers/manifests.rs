@@ -115,15 +115,11 @@ pub(super) fn render(
     progress: &dyn Progress,
 ) -> Result<Vec<Value>> {
     let kubectl = tools.ensure(Tool::Kubectl, progress)?;
+    let files = files(product)?;
     let version = product.version()?;
     let name = format!("manifests-{}", product.name());
     let mut inputs = vec![version.as_str()];
-    inputs.extend(
-        product
-            .files()
-            .iter()
-            .flat_map(|(name, text)| [*name, *text]),
-    );
+    inputs.extend(files.iter().flat_map(|(name, text)| [*name, text.as_str()]));
     let dir = tools.cache.entry(&name, &key(inputs), |work| {
         let overlay = work.join("overlay");
         fs::create_dir_all(&overlay).map_err(Error::io("create", &overlay))?;
@@ -140,10 +136,9 @@ pub(super) fn render(
                 upstream.only,
             )?;
         }
-        for (name, text) in product.files() {
+        for (name, text) in &files {
             let path = overlay.join(name);
-            fs::write(&path, text.replace("$VERSION", &version))
-                .map_err(Error::io("write", &path))?;
+            fs::write(&path, text).map_err(Error::io("write", &path))?;
         }
         let mut kustomize = dying_with_us(&kubectl.to_string_lossy());
         kustomize.arg("kustomize").arg(&overlay);
@@ -161,6 +156,23 @@ pub(super) fn render(
         _ => 2,
     });
     Ok(objects)
+}
+
+/// Our files with their variables: the product's `$VERSION`, and `$TAG(name)` of each of its images.
+fn files(product: Product) -> Result<Vec<(&'static str, String)>> {
+    let mut variables = vec![("$VERSION".to_owned(), product.version()?)];
+    for image in product.images() {
+        variables.push((format!("$TAG({})", image.name), image.tag(product)?));
+    }
+    let files = product.files().iter().map(|(name, text)| {
+        let filled = variables
+            .iter()
+            .fold((*text).to_owned(), |text, (name, value)| {
+                text.replace(name, value)
+            });
+        (*name, filled)
+    });
+    Ok(files.collect())
 }
 
 /// Copies a directory: what is in the module cache may not be changed, and kustomize reads nothing outside of its directory.
@@ -189,14 +201,12 @@ mod tests {
     #[test]
     fn our_files_are_yaml_and_pull_nothing() {
         for product in Product::ALL {
-            for (name, text) in product.files() {
-                let text = text.replace("$VERSION", "1");
+            for (name, text) in files(product).unwrap() {
                 documents(name, &text).unwrap();
-                assert!(
-                    !text.contains("imagePullPolicy: Always"),
-                    "{} {name}",
-                    product.name()
-                );
+                // A variable that is left is one that is misspelt.
+                for never in ["imagePullPolicy: Always", "$VERSION", "$TAG"] {
+                    assert!(!text.contains(never), "{} {name}: {never}", product.name());
+                }
             }
         }
     }

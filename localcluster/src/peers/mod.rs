@@ -1,26 +1,15 @@
 //! The peers themselves, in pods of a real node: their images are made, their manifests rendered and applied.
 
 mod images;
+mod install;
 mod manifests;
+mod serving;
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+pub use install::{build, install};
 
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use kube::Client;
-use kube::api::{Api, DynamicObject};
-use kube::core::{ApiResource, GroupVersionKind};
-use serde_json::Value;
-
-use crate::cluster::Cluster;
 use crate::crds::Peer;
-use crate::error::{Error, Result};
-use crate::manifests::apply;
-use crate::progress::Event;
+use crate::error::Result;
 use crate::tools::Tool;
-
-/// How long a peer may take to become ready on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What can be installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +19,7 @@ pub enum Product {
     ArgoCd,
     /// The Argo Rollouts controller, in the namespace `argo-rollouts`.
     ArgoRollouts,
-    /// The operator, in the namespace `cnpg-system`, and [`POSTGRESQL`] for its Clusters.
+    /// The operator, in the namespace `cnpg-system`, and PostgreSQL for Clusters that name no image.
     CloudNativePg,
     /// `http://git.git.svc/config.git`, which anyone may read and push.
     GitServer,
@@ -45,9 +34,6 @@ pub enum Product {
     /// The proxy, in the namespace `traefik`, for IngressRoutes, HTTPRoutes of the Gateway `public` and Ingresses of the class `nginx`.
     Traefik,
 }
-
-/// The image for the Clusters of CloudNativePG.
-pub const POSTGRESQL: &str = "localhost/postgresql:15";
 
 impl Product {
     /// All of them.
@@ -115,108 +101,6 @@ impl Product {
     }
 }
 
-/// Builds what is missing, gives the cluster's real node the images, applies the manifests and waits until all that is in them serves.
-///
-/// # Errors
-/// If there is no real node, something cannot be built or is refused, or does not become ready in time.
-pub async fn install(cluster: &Cluster, products: &[Product]) -> Result<()> {
-    let client = cluster.client()?;
-    for product in products {
-        let begun = Instant::now();
-        let objects = prepare(cluster, *product).await?;
-        cluster.install_peers(product.definitions()).await?;
-        for object in &objects {
-            apply(&client, object).await?;
-        }
-        for object in &objects {
-            wait(&client, object).await?;
-        }
-        cluster.progress().event(Event::Ready {
-            what: product.name(),
-            took: begun.elapsed(),
-        });
-    }
-    Ok(())
-}
-
-/// Loads the images, and renders the manifests.
-async fn prepare(cluster: &Cluster, product: Product) -> Result<Vec<Value>> {
-    let (tools, progress) = (cluster.tools().clone(), Arc::clone(cluster.progress()));
-    // Not in the cache: they are large, made in seconds, and containerd keeps what it has imported.
-    let dir = cluster.state().join("images");
-    let made = dir.clone();
-    let (objects, files) = tokio::task::spawn_blocking(move || {
-        let objects = manifests::render(&tools, product, progress.as_ref())?;
-        let files = images::write(&tools, product, &made, progress.as_ref())?;
-        Ok::<_, Error>((objects, files))
-    })
-    .await
-    .map_err(|e| Error::Task(e.to_string()))??;
-    for file in files {
-        cluster.load_image(&file).await?;
-        std::fs::remove_file(&file).map_err(Error::io("remove", &file))?;
-    }
-    Ok(objects)
-}
-
-/// Waits until an object serves, if it is one that does.
-async fn wait(client: &Client, object: &Value) -> Result<()> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
-    let namespace = text(&object["metadata"]["namespace"]);
-    let begun = Instant::now();
-    while !serves(client, &kind, &namespace, &name).await {
-        if begun.elapsed() > PATIENCE {
-            return Err(Error::NotServing {
-                object: format!("{kind} {namespace}/{name}"),
-                seconds: PATIENCE.as_secs(),
-            });
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    Ok(())
-}
-
-/// An answer that does not come is a no: the API server and its aggregated parts may be busy.
-async fn serves(client: &Client, kind: &str, namespace: &str, name: &str) -> bool {
-    match kind {
-        "Deployment" => {
-            let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-            api.get(name).await.is_ok_and(|found| {
-                let status = found.status.unwrap_or_default();
-                status.observed_generation == found.metadata.generation
-                    && status.available_replicas.unwrap_or(0) >= 1
-                    && status.unavailable_replicas.unwrap_or(0) == 0
-            })
-        }
-        "StatefulSet" => {
-            let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
-            api.get(name).await.is_ok_and(|found| {
-                let status = found.status.unwrap_or_default();
-                status.observed_generation == found.metadata.generation
-                    && status.available_replicas.unwrap_or(0) >= 1
-            })
-        }
-        "APIService" => {
-            let kind = GroupVersionKind::gvk("apiregistration.k8s.io", "v1", kind);
-            let api: Api<DynamicObject> =
-                Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
-            api.get(name)
-                .await
-                .is_ok_and(|found| is_available(&found.data))
-        }
-        _ => true,
-    }
-}
-
-fn is_available(object: &Value) -> bool {
-    object["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|condition| condition["type"] == "Available" && condition["status"] == "True")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,13 +115,5 @@ mod tests {
                 product.name()
             );
         }
-    }
-
-    #[test]
-    fn an_api_service_is_available_when_it_says_so() {
-        let with = |status| serde_json::json!({"status": {"conditions": [{"type": "Available", "status": status}]}});
-        assert!(is_available(&with("True")));
-        assert!(!is_available(&with("False")));
-        assert!(!is_available(&serde_json::json!({})));
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod codegen;
 mod down;
+mod e2e;
 mod image;
 mod peer_models;
 mod prerequisites;
@@ -38,6 +39,8 @@ enum Task {
     Down,
     /// Run everything that CI runs.
     Test(test::Args),
+    /// Show on a real node, with the real peers, that what is promised happens.
+    E2e(e2e::Args),
     /// Write what is generated from the CRD types.
     Codegen(codegen::Args),
     /// Write the container images of our programs, without a container engine.
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Up(args) => up::run(args),
         Task::Down => down::run(),
         Task::Test(args) => test::run(&args),
+        Task::E2e(args) => e2e::run(&args),
         Task::Codegen(args) => codegen::run(&args),
         Task::Image(args) => image::run(&args),
         Task::Bench(args) => bench::run(&args),

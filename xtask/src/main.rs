@@ -3,6 +3,7 @@
 mod bench;
 mod codegen;
 mod down;
+mod e2e;
 mod image;
 mod peer_models;
 mod prerequisites;
@@ -16,6 +17,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::load;
 
 #[derive(Parser, Debug)]
 #[command(
@@ -37,12 +39,16 @@ enum Task {
     Down,
     /// Run everything that CI runs.
     Test(test::Args),
+    /// Show on a real node, with the real peers, that what is promised happens.
+    E2e(e2e::Args),
     /// Write what is generated from the CRD types.
     Codegen(codegen::Args),
     /// Write the container images of our programs, without a container engine.
     Image(image::Args),
     /// Measure the operator against a real API server.
     Bench(bench::Args),
+    /// Send requests at a constant rate, and tell how long the answers took and who gave them.
+    Load(load::Args),
     /// Play the peers that do not run here; started by `up`.
     #[command(hide = true)]
     PeerModels(peer_models::Args),
@@ -53,9 +59,11 @@ fn main() -> ExitCode {
         Task::Up(args) => up::run(args),
         Task::Down => down::run(),
         Task::Test(args) => test::run(&args),
+        Task::E2e(args) => e2e::run(&args),
         Task::Codegen(args) => codegen::run(&args),
         Task::Image(args) => image::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Load(args) => load::run(&args),
         Task::PeerModels(args) => peer_models::run(&args),
     };
     match result {

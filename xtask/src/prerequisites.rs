@@ -109,6 +109,18 @@ static REAL_NODE: [Need; 6] = [
     },
 ];
 
+static PEERS: [Need; 1] = [Need {
+    what: "Git",
+    package: Some("git"),
+    is_met: || runs("git", &["--version"]),
+}];
+
+static SERVICES: [Need; 1] = [Need {
+    what: "PostgreSQL 15 or later",
+    package: Some("postgresql"),
+    is_met: has_postgresql,
+}];
+
 /// Makes sure that the operator can be built and, if `with_cluster`, that a local cluster can be.
 pub fn ensure(with_cluster: bool) -> Result<()> {
     let cluster = if with_cluster { &CLUSTER[..] } else { &[] };
@@ -118,6 +130,16 @@ pub fn ensure(with_cluster: bool) -> Result<()> {
 /// Makes sure that a local cluster can have a real node, for which one must be root anyway.
 pub fn ensure_real_node() -> Result<()> {
     meet(&[&REAL_NODE])
+}
+
+/// Makes sure that peers on a real node can be used: one of them serves a Git repository, which is filled from here.
+pub fn ensure_peers() -> Result<()> {
+    meet(&[&PEERS])
+}
+
+/// Makes sure that the services can be tested with a real database.
+pub fn ensure_services() -> Result<()> {
+    meet(&[&SERVICES])
 }
 
 fn meet(needs: &[&'static [Need]]) -> Result<()> {
@@ -179,6 +201,8 @@ fn apt_get(args: &[&str]) -> Result<()> {
     let status = Command::new("apt-get")
         .args(args)
         .env("DEBIAN_FRONTEND", "noninteractive")
+        // What a package brings is started by who needs it, not by its installation (`invoke-rc.d`).
+        .env("RUNLEVEL", "1")
         .stdin(Stdio::null())
         .status()
         .context("cannot run apt-get")?;
@@ -221,6 +245,15 @@ fn output(program: &str, args: &[&str]) -> Option<String> {
         .ok()?;
     // Java writes its version to standard error.
     Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// Debian keeps its programs away from PATH, one folder a version.
+fn has_postgresql() -> bool {
+    let mut versions = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    versions.any(|version| version.path().join("bin/initdb").exists())
 }
 
 fn java() -> Option<String> {

@@ -34,23 +34,23 @@ pub const fn is_debug_build() -> bool {
 
 /// Builds the operator and this program, and becomes the optimised build of this one, with the same arguments. Returns only if that fails.
 pub fn continue_in(root: &Path) -> Result<()> {
-    let load = build(root, OPERATOR, LOAD)?;
+    let load = build(root, &[OPERATOR, LOAD], LOAD)?;
     let error = Command::new(&load).args(std::env::args_os().skip(1)).exec();
     Err(error).with_context(|| format!("cannot run {}", load.display()))
 }
 
-/// The optimised operator.
+/// The optimised operator, as [`continue_in`] has built it.
 pub fn operator(root: &Path) -> Result<PathBuf> {
-    program(root, OPERATOR)
+    build(root, &[OPERATOR, LOAD], OPERATOR)
 }
 
-/// An optimised program.
+/// An optimised program, with no more of its dependencies than it asks for itself.
 pub fn program(root: &Path, program: Program) -> Result<PathBuf> {
-    build(root, program, program)
+    build(root, &[program], program)
 }
 
-/// Builds a program and this one, in one go so that they share their dependencies, and gives the path of `wanted`, which is one of them.
-fn build(root: &Path, program: Program, wanted: Program) -> Result<PathBuf> {
+/// Builds programs in one go, so that they share their dependencies, and gives the path of `wanted`, which is one of them.
+fn build(root: &Path, programs: &[Program], wanted: Program) -> Result<PathBuf> {
     let mut command = cargo(root);
     command.args([
         "build",
@@ -58,7 +58,7 @@ fn build(root: &Path, program: Program, wanted: Program) -> Result<PathBuf> {
         "--message-format",
         "json-render-diagnostics",
     ]);
-    for Program { package, binary } in [program, LOAD] {
+    for Program { package, binary } in programs {
         command.args(["--package", package, "--bin", binary]);
     }
     let output = output(command).context("cannot run cargo")?;

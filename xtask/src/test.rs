@@ -19,11 +19,15 @@ pub struct Args {
     pub full: bool,
 }
 
+/// The feature with which tests that take long are built.
+const PEERS: &str = "localcluster/test-peers";
+
 /// Runs all checks, and stops at the first that fails.
 pub fn run(args: &Args) -> Result<()> {
     let root = root()?;
     let begun = Instant::now();
     prerequisites::ensure(true)?;
+    prerequisites::ensure_services()?;
     step(&root, "Formatting", &["fmt", "--all", "--check"], args.full)?;
     step(
         &root,
@@ -32,6 +36,8 @@ pub fn run(args: &Args) -> Result<()> {
             "clippy",
             "--workspace",
             "--all-targets",
+            "--features",
+            PEERS,
             "--",
             "-D",
             "warnings",
@@ -51,10 +57,26 @@ pub fn run(args: &Args) -> Result<()> {
     step(&root, "Tests", &["test", "--workspace"], args.full)?;
     play(&root, args.full)?;
     if args.full {
+        peers(&root)?;
         licences(&root)?;
     }
     done("everything passed", begun.elapsed());
     Ok(())
+}
+
+/// Installs the peers themselves, and uses them.
+fn peers(root: &Path) -> Result<()> {
+    prerequisites::ensure_peers()?;
+    let test = [
+        "test",
+        "--package",
+        "localcluster",
+        "--features",
+        PEERS,
+        "--test",
+        "peers",
+    ];
+    step(root, "Peers on a real node", &test, true)
 }
 
 fn step(root: &Path, name: &str, args: &[&str], full: bool) -> Result<()> {

@@ -3,6 +3,7 @@
 mod apps;
 pub mod kubectl;
 pub mod operator;
+mod secrets;
 pub mod state;
 mod summary;
 
@@ -20,7 +21,7 @@ use self::state::{Run, State};
 use crate::progress::{done, heading, shown};
 use crate::{prerequisites, repository};
 
-/// Where config-repo expects the local broker.
+/// Where xtask/kwok/platform expects the local broker.
 const KAFKA_PORT: u16 = 19092;
 /// The folders of config-repo, which are the stages.
 const STAGES: [&str; 3] = ["test", "staging", "production"];
@@ -96,6 +97,14 @@ enum Server {
 }
 
 impl Server {
+    /// The kustomization of the environments.
+    const fn platform(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "xtask/kwok/platform",
+            Self::Context { .. } => "config-repo/platform",
+        }
+    }
+
     /// A kubeconfig for the bearer of a token.
     fn kubeconfig(&self, token: &str) -> Result<String> {
         match self {
@@ -135,14 +144,15 @@ async fn up(root: &Path, state: &State, mut run: Run) -> Result<()> {
     .await?;
     done("operator ready", start_began.elapsed());
     heading("Applying config-repo");
-    reached.kubectl.apply("config-repo/platform").await?;
+    reached.kubectl.apply(reached.server.platform()).await?;
+    let namespaces = apps::namespaces(&reached.client).await?;
+    secrets::ensure(&reached.client, &namespaces).await?;
     for stage in STAGES {
         reached
             .kubectl
             .apply(&format!("config-repo/environments/{stage}"))
             .await?;
     }
-    let namespaces = apps::namespaces(&reached.client).await?;
     apps::wait_ready(&reached.client, &namespaces).await?;
     summary::print(&reached.access, &namespaces, begun.elapsed());
     Ok(())

@@ -25,15 +25,20 @@ pub struct Run {
 }
 
 impl State {
-    /// `todo-operator/local` in `$XDG_STATE_HOME`, else in `~/.local/state`.
+    /// That of `up`.
     pub fn locate() -> Self {
+        Self::named("local")
+    }
+
+    /// `todo-operator/NAME` in `$XDG_STATE_HOME`, else in `~/.local/state`.
+    pub fn named(name: &str) -> Self {
         let base = env::var_os("XDG_STATE_HOME")
             .map(PathBuf::from)
             .filter(|dir| dir.is_absolute());
         let home = || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/".into()));
         let base = base.unwrap_or_else(|| home().join(".local/state"));
         Self {
-            dir: base.join("todo-operator/local"),
+            dir: base.join("todo-operator").join(name),
         }
     }
 

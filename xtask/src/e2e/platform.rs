@@ -1,0 +1,185 @@
+//! The cluster that cases run on: a real node, the peers that they need, the operator in its pod, and the demonstration
+//! service's image in two versions.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use localcluster::peers::{self, Product};
+use localcluster::{Cache, Cluster, Config, Node};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::objects::{self, SERVICE, until};
+use crate::progress::{done, heading, shown};
+use crate::up::kubectl::Kubectl;
+use crate::{image, repository};
+
+/// What the images of config-repo are called.
+const DEMO: &str = "ghcr.io/todo-operator/demo";
+const OPERATOR: &str = "todo-operator";
+/// The first two releases.
+pub const VERSIONS: [&str; 2] = ["v1", "v2"];
+/// The autoscaler waits five minutes by default before it takes replicas away: nobody wants to watch that.
+const SCALE_DOWN: &str = "--horizontal-pod-autoscaler-downscale-stabilization=20s";
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The cluster and what is in it.
+pub struct Platform {
+    pub cluster: Cluster,
+    pub client: Client,
+    pub kubectl: Kubectl,
+    /// Images of the demonstration service by the version that they say they are, named by digest.
+    pub images: BTreeMap<&'static str, String>,
+}
+
+impl Platform {
+    /// Starts it, or what is missing of one that was kept in `state`.
+    pub async fn start(state: Option<&Path>, products: &[Product]) -> Result<Self> {
+        let root = repository::root()?;
+        heading("Cluster");
+        let mut config = Config::control_plane()
+            .node(Node::Kubelet)
+            .controller_manager_arg(SCALE_DOWN)
+            .progress(shown());
+        if let Some(state) = state {
+            config = config.detached(state);
+        }
+        let cluster = Cluster::start(config).await?;
+        let client = client(&cluster).await?;
+        let kubectl = Kubectl::new(
+            cluster.kubectl()?,
+            vec![format!("--kubeconfig={}", cluster.kubeconfig().display())],
+            root,
+        );
+        heading("Peers");
+        for product in products {
+            if !is_installed(&cluster, *product) {
+                peers::install(&cluster, &[*product]).await?;
+                remember(&cluster, *product)?;
+            }
+        }
+        let mut platform = Self {
+            cluster,
+            client,
+            kubectl,
+            images: BTreeMap::new(),
+        };
+        heading("Operator and images");
+        platform.load_images().await?;
+        platform.install_operator().await?;
+        Ok(platform)
+    }
+
+    async fn load_images(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        let directory = self.cluster.state().join("images");
+        let written = tokio::task::spawn_blocking(move || -> Result<_> {
+            let cache = Cache::from_env();
+            let operator =
+                image::recipe("operator")?.write(&cache, &directory.join("operator.tar"))?;
+            let demo = image::recipe("demo")?;
+            let mut written = vec![(None, operator)];
+            for version in VERSIONS {
+                let release = demo
+                    .derive(format!("{DEMO}:{version}"))
+                    .env("DEMO_VERSION", version)
+                    .label("org.opencontainers.image.version", version);
+                let file = directory.join(format!("demo-{version}.tar"));
+                written.push((Some(version), release.write(&cache, &file)?));
+            }
+            Ok(written)
+        })
+        .await??;
+        for (version, image) in written {
+            self.cluster.load_image(&image.path).await?;
+            if let Some(version) = version {
+                self.images
+                    .insert(version, format!("{DEMO}@{}", image.digest));
+            }
+        }
+        done("images", begun.elapsed());
+        Ok(())
+    }
+
+    async fn install_operator(&self) -> Result<()> {
+        let begun = Instant::now();
+        self.kubectl.apply("xtask/cluster/operator").await?;
+        // An image of the same name may be another one now.
+        self.restart_operator().await?;
+        done("operator", begun.elapsed());
+        Ok(())
+    }
+
+    /// Replaces the operator's pods, and waits for the new ones.
+    pub async fn restart_operator(&self) -> Result<()> {
+        let deployment = format!("deployment/{OPERATOR}");
+        let restart = ["rollout", "restart", &deployment, "-n", OPERATOR];
+        self.kubectl.run(&restart).await?;
+        let wait = [
+            "rollout",
+            "status",
+            &deployment,
+            "-n",
+            OPERATOR,
+            "--timeout=120s",
+        ];
+        self.kubectl.run(&wait).await
+    }
+
+    /// The address that users reach the cluster by.
+    pub async fn entrance(&self) -> Result<String> {
+        let services = objects::api(&self.client, SERVICE, Some("traefik"));
+        until("Traefik has an address", PATIENCE, async || {
+            let service = objects::get(&services, "traefik").await?;
+            let address = service
+                .as_ref()
+                .and_then(|service| service["spec"]["clusterIP"].as_str());
+            Ok(address.map(|address| format!("http://{address}")))
+        })
+        .await
+    }
+
+    /// The topics that there are in Kafka.
+    pub async fn kafka_topics(&self) -> Result<Vec<String>> {
+        let mut command = vec!["exec", "-n", "kafka", "kafka-0", "-c", "kafka", "--"];
+        command.extend(["java", "-Xmx128m", "-cp", "/opt/kafka/libs/*"]);
+        command.extend(["org.apache.kafka.tools.TopicCommand", "--list"]);
+        command.extend(["--bootstrap-server", "kafka.kafka.svc:9092"]);
+        let listed = self.kubectl.output(&command).await?;
+        Ok(listed.lines().map(str::to_owned).collect())
+    }
+
+    /// The objects of a kustomization of this repository.
+    pub async fn kustomization(&self, path: &str) -> Result<Vec<Value>> {
+        let text = self.kubectl.output(&["kustomize", path]).await?;
+        let documents = serde_yaml::Deserializer::from_str(&text);
+        let objects = documents.map(Value::deserialize).collect::<Result<_, _>>();
+        objects.with_context(|| format!("what kustomize makes of {path} is no YAML"))
+    }
+}
+
+/// A client that a cluster cannot keep waiting for ever: parts of it are taken away.
+async fn client(cluster: &Cluster) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
+    let options = KubeConfigOptions::default();
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    config.read_timeout = Some(Duration::from_secs(20));
+    Ok(Client::try_from(config)?)
+}
+
+fn marker(cluster: &Cluster, product: Product) -> PathBuf {
+    cluster.state().join(format!("has-{}", product.name()))
+}
+
+fn is_installed(cluster: &Cluster, product: Product) -> bool {
+    marker(cluster, product).exists()
+}
+
+fn remember(cluster: &Cluster, product: Product) -> Result<()> {
+    let file = marker(cluster, product);
+    std::fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))
+}

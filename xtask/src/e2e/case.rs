@@ -33,13 +33,19 @@ pub struct Context {
 }
 
 /// All of them, those first that leave least behind.
-pub static CASES: [&Case; 6] = [
+pub static CASES: [&Case; 12] = [
     &cases::drift::CASE,
     &cases::deletion::CASE,
+    &cases::isolation::CASE,
     &cases::scale_out::CASE,
     &cases::bad_release::CASE,
+    &cases::worker_canary::CASE,
     &cases::ladder::CASE,
     &cases::failover::CASE,
+    &cases::outage::CASE,
+    &cases::pull::CASE,
+    &cases::sync::CASE,
+    &cases::push::CASE,
 ];
 
 #[cfg(test)]

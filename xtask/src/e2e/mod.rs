@@ -3,6 +3,7 @@
 mod answers;
 mod case;
 mod cases;
+mod delivery;
 mod objects;
 mod platform;
 mod recorder;

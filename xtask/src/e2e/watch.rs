@@ -12,6 +12,7 @@ use super::objects::{self, APP, Kind, POD, TRAEFIK_SERVICE};
 use super::recorder::Recorder;
 use super::stage::{NAME, Stage};
 use super::timeline::Style;
+use super::web::Prometheus;
 
 /// Chart of the pods that are ready, a line for each component.
 pub const REPLICAS: &str = "ready pods";
@@ -85,6 +86,23 @@ impl Stage<'_> {
         });
         Watch(looks)
     }
+}
+
+/// Draws how many messages wait for the workers of a stage.
+pub async fn watch_lag(stage: &Stage<'_>) -> Result<Watch> {
+    let prometheus = Prometheus::find(stage.platform).await?;
+    let query = format!("sum(consumer_lag{{namespace=\"{}\"}})", stage.name);
+    let (mut looks, record) = (JoinSet::new(), stage.record.clone());
+    looks.spawn_local(async move {
+        every(Duration::from_secs(1), async || {
+            if let Some(lag) = prometheus.number(&query).await? {
+                record.value("messages that wait", "lag", Style::Curve, lag);
+            }
+            Ok(())
+        })
+        .await;
+    });
+    Ok(Watch(looks))
 }
 
 /// Looks again and again. A look that fails is made again: what is looked at is being taken apart.

@@ -4,8 +4,14 @@ pub mod bad_release;
 pub mod deletion;
 pub mod drift;
 pub mod failover;
+pub mod isolation;
 pub mod ladder;
+pub mod outage;
+pub mod pull;
+pub mod push;
 pub mod scale_out;
+pub mod sync;
+pub mod worker_canary;
 
 use serde_json::{Value, json};
 

@@ -33,11 +33,11 @@ mod state;
 mod tools;
 
 pub use cache::Cache;
-pub use cluster::Cluster;
+pub use cluster::{Cluster, build};
 pub use config::{Config, Kafka, KafkaUser, Models, Node, Part};
 pub use crds::{Peer, files as crd_files, install as install_crds};
 pub use error::{Error, Result};
-pub use node::{has_cni_plugins, write_static_image};
+pub use node::{has_cni_plugins, obstacle_to_real_node, write_static_image};
 pub use ports::free_port;
 pub use process::Life;
 pub use progress::{Event, Lines, Progress, Silent};

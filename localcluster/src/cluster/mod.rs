@@ -64,7 +64,7 @@ impl Cluster {
     /// If a tool cannot be built, or a part does not become ready.
     pub async fn start(config: Config) -> Result<Self> {
         let tools = Tools::new(config.cache.clone());
-        prepare_tools(&config, &tools).await?;
+        build(&config).await?;
         let begun = Instant::now();
         let state = match &config.state {
             Some(state) => state.clone(),
@@ -355,8 +355,12 @@ impl Drop for Cluster {
     }
 }
 
-async fn prepare_tools(config: &Config, tools: &Tools) -> Result<()> {
-    let (config, tools) = (config.clone(), tools.clone());
+/// Builds every program that a cluster with this configuration starts, unless it is in the cache.
+///
+/// # Errors
+/// If one of them cannot be built.
+pub async fn build(config: &Config) -> Result<()> {
+    let (config, tools) = (config.clone(), Tools::new(config.cache.clone()));
     let build = move || -> Result<()> {
         let progress: &dyn Progress = config.progress.as_ref();
         let needed = [

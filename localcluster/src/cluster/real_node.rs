@@ -87,16 +87,6 @@ impl Cluster {
         self.on_node(RealNode::images).await?
     }
 
-    /// Gives an image that the real node has one more name, such as that with a digest by which pods will ask for it.
-    ///
-    /// # Errors
-    /// If there is no real node, or no such image.
-    pub async fn name_image(&self, image: &str, name: &str) -> Result<()> {
-        let (image, name) = (image.to_owned(), name.to_owned());
-        self.on_node(move |node, namespaces| node.name_image(namespaces, &image, &name))
-            .await?
-    }
-
     pub(super) async fn start_kubelet(&self, client: &Client) -> Result<()> {
         let Some(node) = &self.node else {
             return Ok(());

@@ -80,6 +80,26 @@ pub(crate) fn require() -> Result<()> {
     plugins().map(drop)
 }
 
+/// Why this machine can have no real node, whatever is installed on it; nothing if it can.
+#[must_use]
+pub fn obstacle_to_real_node() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("it needs root".to_owned());
+    }
+    let mut unshare = Command::new("unshare");
+    unshare.args([
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "true",
+    ]);
+    // As in a container without privileges.
+    let refused = output(unshare, "namespaces").err()?;
+    Some(format!("this root may not make namespaces ({refused})"))
+}
+
 /// Whether the CNI plugins that a real node needs are installed.
 #[must_use]
 pub fn has_cni_plugins() -> bool {
@@ -289,12 +309,6 @@ impl RealNode {
         Ok(listed.lines().map(str::to_owned).collect())
     }
 
-    /// Gives an image one more name. Blocks.
-    pub(crate) fn name_image(&self, namespaces: i32, image: &str, name: &str) -> Result<()> {
-        let args = ["images", "tag", "--force", image, name].map(AsRef::as_ref);
-        self.ctr(namespaces, args).map(drop)
-    }
-
     fn ctr<'a>(&self, namespaces: i32, args: impl IntoIterator<Item = &'a Path>) -> Result<String> {
         // Inside, so that the socket's path is short wherever the state directory lies.
         let spec = Spec::new("ctr", "ctr")
@@ -385,7 +399,10 @@ mod tests {
         let names: Vec<_> = names_by_digest(said).collect();
         let expected = [
             ("localhost/demo:1", "localhost/demo@sha256:aa".to_owned()),
-            ("localhost:5000/demo", "localhost:5000/demo@sha256:bb".to_owned()),
+            (
+                "localhost:5000/demo",
+                "localhost:5000/demo@sha256:bb".to_owned(),
+            ),
         ];
         assert_eq!(names, expected);
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::Product;
 use crate::cache::key;
 use crate::error::{Error, Result};
-use crate::image::debian::{Base, CA_BUNDLE};
+use crate::image::debian::{Base, CA_BUNDLE, resolve};
 use crate::image::{Compression, Content, Layer, Owner, Recipe};
 use crate::progress::{Event, Progress};
 use crate::tools::{KAFKA_POM, Tool, Tools, kafka_key};
@@ -389,6 +389,13 @@ impl Image {
         }
         Ok(())
     }
+}
+
+/// Whether apt offers every package of every image. Blocks.
+pub(super) fn check_packages() -> Result<()> {
+    let images = Product::ALL.iter().flat_map(|product| product.images());
+    let packages = images.flat_map(|image| image.packages.concat());
+    resolve(&packages.map(str::to_owned).collect()).map(drop)
 }
 
 /// Writes an image into a file in `dir`. Blocks.

@@ -34,6 +34,14 @@ pub fn build(tools: &Tools, products: &[Product], progress: &dyn Progress) -> Re
     Ok(())
 }
 
+/// Says whether the images can be made here: apt must offer the packages that are in them, which have these names on Debian 12. Blocks.
+///
+/// # Errors
+/// If it does not; after `apt-get update` it may.
+pub fn check_packages() -> Result<()> {
+    images::check_packages()
+}
+
 /// Gives the cluster's real node the products' images, applies the manifests and waits until all that is in them serves. What is there
 /// already stays as it is.
 ///

@@ -5,7 +5,7 @@ mod install;
 mod manifests;
 mod serving;
 
-pub use install::{build, install};
+pub use install::{build, check_packages, install};
 
 use crate::crds::Peer;
 use crate::error::Result;

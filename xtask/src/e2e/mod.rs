@@ -75,6 +75,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     prerequisites::ensure(true)?;
     prerequisites::ensure_real_node()?;
+    prerequisites::ensure_peers()?;
     let output = match &args.output {
         Some(output) => output.clone(),
         None => crate::repository::root()?.join("target/e2e"),

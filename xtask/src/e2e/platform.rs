@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::objects::{self, SERVICE, until};
 use crate::progress::{done, heading, shown};
+use crate::release::Profile;
 use crate::up::kubectl::Kubectl;
 use crate::{image, repository};
 
@@ -74,9 +75,9 @@ impl Platform {
         let directory = self.cluster.state().join("images");
         let written = tokio::task::spawn_blocking(move || -> Result<_> {
             let cache = Cache::from_env();
-            let operator =
-                image::recipe("operator")?.write(&cache, &directory.join("operator.tar"))?;
-            let demo = image::recipe("demo")?;
+            let operator = image::recipe("operator", Profile::Quick)?
+                .write(&cache, &directory.join("operator.tar"))?;
+            let demo = image::recipe("demo", Profile::Quick)?;
             let mut written = vec![(None, operator)];
             for version in VERSIONS {
                 let release = demo

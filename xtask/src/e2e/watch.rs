@@ -16,6 +16,8 @@ use super::web::Prometheus;
 
 /// Chart of the pods that are ready, a line for each component.
 pub const REPLICAS: &str = "ready pods";
+/// Chart of the pods that are asked for, by an autoscaler where there is one; a line for each component.
+pub const WANTED: &str = "pods that are asked for";
 /// Chart of the canary's share.
 pub const WEIGHT: &str = "share of the canary, %";
 /// Line of the share that the router was asked for.
@@ -121,6 +123,12 @@ async fn list(api: &Api<DynamicObject>, label: &str) -> Result<Vec<Value>> {
 }
 
 fn note_app(record: &Recorder, app: &Value, said: &mut String) {
+    let components = app["status"]["components"].as_object();
+    for (name, component) in components.into_iter().flatten() {
+        if let Some(desired) = component["desired"].as_f64() {
+            record.value(WANTED, name, Style::Steps, desired);
+        }
+    }
     let says = what_it_says(app);
     if says != *said {
         record.mark("app", says.clone());

@@ -1,6 +1,7 @@
 //! The cases, one file each.
 
 pub mod bad_release;
+pub mod canary_scaling;
 pub mod deletion;
 pub mod drift;
 pub mod failover;

@@ -14,7 +14,7 @@ use localcluster::image::debian::{Base, CA_BUNDLE, Package, packages_of};
 use localcluster::image::{Archive, Content, Layer, Recipe, Written};
 
 use crate::progress::{heading, shown};
-use crate::release::{self, Program};
+use crate::release::{self, Profile, Program};
 use crate::{prerequisites, repository};
 
 /// Arguments of `cargo xtask image`.
@@ -104,7 +104,7 @@ pub fn run(args: &Args) -> Result<()> {
             program,
             recipe,
             packages,
-        } = prepare(image)?;
+        } = prepare(image, Profile::Release)?;
         let to = output(args, &program)?.join(format!("{}.tar", image.name));
         let written = recipe.write(&Cache::from_env(), &to)?;
         // Nobody is to load what does not work.
@@ -115,10 +115,10 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// The recipe of an image of the table, whose program is built first.
-pub fn recipe(name: &str) -> Result<Recipe> {
+pub fn recipe(name: &str, profile: Profile) -> Result<Recipe> {
     let image = IMAGES.iter().find(|image| image.name == name);
     let image = image.with_context(|| format!("there is no image {name:?}"))?;
-    Ok(prepare(image)?.recipe)
+    Ok(prepare(image, profile)?.recipe)
 }
 
 struct Prepared {
@@ -127,10 +127,10 @@ struct Prepared {
     packages: Vec<Package>,
 }
 
-fn prepare(image: &Image) -> Result<Prepared> {
+fn prepare(image: &Image, profile: Profile) -> Result<Prepared> {
     let root = repository::root()?;
     let created = created(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())?;
-    let program = release::program(&root, image.program)?;
+    let program = release::program(&root, image.program, profile)?;
     let (recipe, packages) = describe(image, &program, revision(&root).as_deref())?;
     Ok(Prepared {
         program,

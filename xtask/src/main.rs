@@ -2,6 +2,7 @@
 
 mod bench;
 mod codegen;
+mod config_repo;
 mod down;
 mod e2e;
 mod image;

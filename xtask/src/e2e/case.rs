@@ -33,13 +33,20 @@ pub struct Context {
 }
 
 /// All of them, those first that leave least behind.
-pub static CASES: [&Case; 6] = [
+pub static CASES: [&Case; 13] = [
     &cases::drift::CASE,
     &cases::deletion::CASE,
+    &cases::isolation::CASE,
     &cases::scale_out::CASE,
     &cases::bad_release::CASE,
+    &cases::worker_canary::CASE,
+    &cases::canary_scaling::CASE,
     &cases::ladder::CASE,
     &cases::failover::CASE,
+    &cases::outage::CASE,
+    &cases::pull::CASE,
+    &cases::sync::CASE,
+    &cases::push::CASE,
 ];
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod answers;
 mod case;
 mod cases;
+mod delivery;
 mod objects;
 mod platform;
 mod recorder;
@@ -74,6 +75,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     prerequisites::ensure(true)?;
     prerequisites::ensure_real_node()?;
+    prerequisites::ensure_peers()?;
     let output = match &args.output {
         Some(output) => output.clone(),
         None => crate::repository::root()?.join("target/e2e"),

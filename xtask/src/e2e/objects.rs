@@ -81,6 +81,7 @@ pub async fn meddle(api: &Api<DynamicObject>, name: &str, patch: Value) -> Resul
 pub async fn delete(api: &Api<DynamicObject>, name: &str, patience: Duration) -> Result<()> {
     let deleted = api.delete(name, &DeleteParams::background()).await;
     match deleted {
+        // The kind may not be there either.
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
         other => drop(other.with_context(|| format!("cannot delete {name}"))?),
     }
@@ -88,6 +89,28 @@ pub async fn delete(api: &Api<DynamicObject>, name: &str, patience: Duration) ->
         Ok(get(api, name).await?.is_none().then_some(()))
     })
     .await
+}
+
+/// Deletes a TodoApp with its databases and topics, if there is one.
+pub async fn remove_app(apps: &Api<DynamicObject>, name: &str, patience: Duration) -> Result<()> {
+    if get(apps, name).await?.is_none() {
+        return Ok(());
+    }
+    meddle(apps, name, json!({"spec": {"deletionPolicy": "Delete"}})).await?;
+    // The operator must have taken hold of it first, where it has something to clean up.
+    until(
+        "the operator has seen that all shall go",
+        patience,
+        async || {
+            let app = get(apps, name).await?;
+            let is_seen = app.is_none_or(|app| {
+                app["status"]["observedGeneration"] == app["metadata"]["generation"]
+            });
+            Ok(is_seen.then_some(()))
+        },
+    )
+    .await?;
+    delete(apps, name, patience).await
 }
 
 /// Looks until there is something.

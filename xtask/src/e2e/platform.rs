@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use localcluster::peers::{self, Product};
-use localcluster::{Cache, Cluster, Config, Node};
+use localcluster::{Cache, Cluster, Config, Node, Tool, Tools};
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::objects::{self, SERVICE, until};
 use crate::progress::{done, heading, shown};
+use crate::release::Profile;
 use crate::up::kubectl::Kubectl;
 use crate::{image, repository};
 
@@ -56,12 +57,7 @@ impl Platform {
             root,
         );
         heading("Peers");
-        for product in products {
-            if !is_installed(&cluster, *product) {
-                peers::install(&cluster, &[*product]).await?;
-                remember(&cluster, *product)?;
-            }
-        }
+        peers::install(&cluster, products).await?;
         let mut platform = Self {
             cluster,
             client,
@@ -79,9 +75,9 @@ impl Platform {
         let directory = self.cluster.state().join("images");
         let written = tokio::task::spawn_blocking(move || -> Result<_> {
             let cache = Cache::from_env();
-            let operator =
-                image::recipe("operator")?.write(&cache, &directory.join("operator.tar"))?;
-            let demo = image::recipe("demo")?;
+            let operator = image::recipe("operator", Profile::Quick)?
+                .write(&cache, &directory.join("operator.tar"))?;
+            let demo = image::recipe("demo", Profile::Quick)?;
             let mut written = vec![(None, operator)];
             for version in VERSIONS {
                 let release = demo
@@ -153,6 +149,29 @@ impl Platform {
         Ok(listed.lines().map(str::to_owned).collect())
     }
 
+    /// What our `todoctl` says.
+    pub async fn todoctl(&self, arguments: &[&str]) -> Result<String> {
+        let mut cargo = tokio::process::Command::from(repository::cargo(&repository::root()?));
+        cargo.args(["run", "--quiet", "--package", "todoctl", "--"]);
+        cargo
+            .args(arguments)
+            .env("KUBECONFIG", self.cluster.kubeconfig());
+        let output = cargo.output().await.context("cannot run cargo")?;
+        if !output.status.success() {
+            bail!(
+                "todoctl failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// A program of those that are pinned.
+    pub async fn tool(&self, tool: Tool) -> Result<PathBuf> {
+        let build = move || Tools::new(Cache::from_env()).ensure(tool, shown().as_ref());
+        Ok(tokio::task::spawn_blocking(build).await??)
+    }
+
     /// The objects of a kustomization of this repository.
     pub async fn kustomization(&self, path: &str) -> Result<Vec<Value>> {
         let text = self.kubectl.output(&["kustomize", path]).await?;
@@ -169,17 +188,4 @@ async fn client(cluster: &Cluster) -> Result<Client> {
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
     config.read_timeout = Some(Duration::from_secs(20));
     Ok(Client::try_from(config)?)
-}
-
-fn marker(cluster: &Cluster, product: Product) -> PathBuf {
-    cluster.state().join(format!("has-{}", product.name()))
-}
-
-fn is_installed(cluster: &Cluster, product: Product) -> bool {
-    marker(cluster, product).exists()
-}
-
-fn remember(cluster: &Cluster, product: Product) -> Result<()> {
-    let file = marker(cluster, product);
-    std::fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))
 }

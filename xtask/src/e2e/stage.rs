@@ -153,19 +153,7 @@ impl<'a> Stage<'a> {
     /// Removes everything of this stage, databases and topics too.
     pub async fn remove(&self) -> Result<()> {
         let client = &self.platform.client;
-        let apps = self.api(APP);
-        if objects::get(&apps, NAME).await?.is_some() {
-            let delete = json!({"spec": {"deletionPolicy": "Delete"}});
-            objects::meddle(&apps, NAME, delete).await?;
-            // The operator holds the application by its finalizer before it is told to let it go.
-            until("the finalizer is set", FAREWELL, async || {
-                let app = objects::get(&apps, NAME).await?;
-                let held = app.is_none_or(|app| app["metadata"]["finalizers"].is_array());
-                Ok(held.then_some(()))
-            })
-            .await?;
-            objects::delete(&apps, NAME, FAREWELL).await?;
-        }
+        objects::remove_app(&self.api(APP), NAME, FAREWELL).await?;
         delete(
             &objects::api(client, ENVIRONMENT, None),
             &self.name,

@@ -12,9 +12,12 @@ use super::objects::{self, APP, Kind, POD, TRAEFIK_SERVICE};
 use super::recorder::Recorder;
 use super::stage::{NAME, Stage};
 use super::timeline::Style;
+use super::web::Prometheus;
 
 /// Chart of the pods that are ready, a line for each component.
 pub const REPLICAS: &str = "ready pods";
+/// Chart of the pods that are asked for, by an autoscaler where there is one; a line for each component.
+pub const WANTED: &str = "pods that are asked for";
 /// Chart of the canary's share.
 pub const WEIGHT: &str = "share of the canary, %";
 /// Line of the share that the router was asked for.
@@ -87,6 +90,23 @@ impl Stage<'_> {
     }
 }
 
+/// Draws how many messages wait for the workers of a stage.
+pub async fn watch_lag(stage: &Stage<'_>) -> Result<Watch> {
+    let prometheus = Prometheus::find(stage.platform).await?;
+    let query = format!("sum(consumer_lag{{namespace=\"{}\"}})", stage.name);
+    let (mut looks, record) = (JoinSet::new(), stage.record.clone());
+    looks.spawn_local(async move {
+        every(Duration::from_secs(1), async || {
+            if let Some(lag) = prometheus.number(&query).await? {
+                record.value("messages that wait", "lag", Style::Curve, lag);
+            }
+            Ok(())
+        })
+        .await;
+    });
+    Ok(Watch(looks))
+}
+
 /// Looks again and again. A look that fails is made again: what is looked at is being taken apart.
 async fn every(time: Duration, mut look: impl AsyncFnMut() -> Result<()>) {
     let mut clock = tokio::time::interval(time);
@@ -103,6 +123,12 @@ async fn list(api: &Api<DynamicObject>, label: &str) -> Result<Vec<Value>> {
 }
 
 fn note_app(record: &Recorder, app: &Value, said: &mut String) {
+    let components = app["status"]["components"].as_object();
+    for (name, component) in components.into_iter().flatten() {
+        if let Some(desired) = component["desired"].as_f64() {
+            record.value(WANTED, name, Style::Steps, desired);
+        }
+    }
     let says = what_it_says(app);
     if says != *said {
         record.mark("app", says.clone());

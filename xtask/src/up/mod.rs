@@ -3,7 +3,7 @@
 mod apps;
 pub mod kubectl;
 pub mod operator;
-mod secrets;
+pub mod secrets;
 pub mod state;
 mod summary;
 

@@ -422,8 +422,9 @@ fn needs_cleanup(app: &ValidApp<'_>) -> bool {
 /// Hash of everything that is rendered, and of what changes in it by what others do: a canary under way, and one that was
 /// overlooked.
 fn rendered(plan: &Plan, children: &Children, now: i64) -> Digest128 {
-    let carried: Vec<_> = children
-        .iter()
+    // A Deployment that somebody has edited is under way too, and one that somebody has deleted is not there: that is drift.
+    let rollouts = children.iter().filter(|(key, _)| key.kind == Kind::Rollout);
+    let carried: Vec<_> = rollouts
         .filter_map(|(key, live)| match &live.detail {
             Detail::Workload(workload) => {
                 let overlooked = plan::carry::is_overlooked(key.kind, live, now);

@@ -126,7 +126,7 @@ async fn run(context: &Context) -> Result<()> {
     stage.remove().await
 }
 
-/// Who the objects of some kinds are, by kind and name. NetworkPolicies of the stage itself do not count.
+/// Who the application's objects of some kinds are, by kind and name.
 async fn uids(stage: &Stage<'_>, kinds: &[Kind]) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for kind in kinds {
@@ -150,10 +150,12 @@ async fn uids(stage: &Stage<'_>, kinds: &[Kind]) -> Result<Vec<(String, String)>
     Ok(found)
 }
 
-/// By its name: a volume bears no label of ours.
+/// By its label; a volume bears none of ours, but its database's name. What CloudNativePG makes for a database goes with it.
 fn of_the_app(object: &Value) -> bool {
-    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    name.starts_with("demo-")
+    let metadata = &object["metadata"];
+    let is_volume = object["kind"] == "PersistentVolumeClaim"
+        && metadata["labels"]["cnpg.io/cluster"] == "demo-db";
+    is_volume || metadata["labels"]["todo-operator.dev/app"] == NAME
 }
 
 async fn pods(stage: &Stage<'_>) -> Result<usize> {

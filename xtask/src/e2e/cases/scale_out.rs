@@ -11,9 +11,8 @@ use crate::e2e::case::{Case, Context};
 use crate::e2e::objects::until;
 use crate::e2e::replicas::{highest, turns};
 use crate::e2e::stage::{Stage, ensure};
-use crate::e2e::timeline::{Line, Style};
-use crate::e2e::watch::REPLICAS;
-use crate::e2e::web::Prometheus;
+use crate::e2e::timeline::Line;
+use crate::e2e::watch::{REPLICAS, watch_lag};
 
 pub const CASE: Case = Case {
     name: "scale-out",
@@ -29,7 +28,6 @@ const RATE: &str = "180";
 const DURATION: &str = "50s";
 /// That many can keep up.
 const NEEDED: f64 = 4.0;
-const LAG: &str = "messages that wait";
 
 async fn run(context: &Context) -> Result<()> {
     let app = json!({
@@ -66,13 +64,8 @@ async fn run(context: &Context) -> Result<()> {
         DURATION,
     ];
     stage.start(&stage.kafka_task("produce", &produce)).await?;
-    let prometheus = Prometheus::find(&context.platform).await?;
-    let lag = watch_lag(&stage, &prometheus);
-    let seen = tokio::select! {
-        never = lag => never,
-        seen = out_and_in(&stage) => seen,
-    };
-    seen?;
+    let _lag = watch_lag(&stage).await?;
+    out_and_in(&stage).await?;
     let line = workers(&stage)?;
     let most = highest(&line).unwrap_or_default();
     ensure(turns(&line.points) <= 1, || {
@@ -129,15 +122,4 @@ fn workers(stage: &Stage<'_>) -> Result<Line> {
         .record
         .line(REPLICAS, "worker")
         .context("no worker was seen yet")
-}
-
-/// Draws the lag for ever.
-async fn watch_lag(stage: &Stage<'_>, prometheus: &Prometheus) -> Result<()> {
-    let query = format!("sum(consumer_lag{{namespace=\"{}\"}})", stage.name);
-    loop {
-        if let Ok(Some(lag)) = prometheus.number(&query).await {
-            stage.record.value(LAG, "lag", Style::Curve, lag);
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
 }

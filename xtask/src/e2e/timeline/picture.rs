@@ -42,14 +42,14 @@ impl Timeline {
             "font-size=\"15\"",
             &self.title,
         );
-        let mut top = TITLE;
-        for chart in &self.charts {
-            top += GAP - 8.0;
+        let bottom = TITLE + charts;
+        // What is drawn later lies above: the figures matter most.
+        time.draw(&mut svg, TITLE, bottom);
+        self.draw_marks(&mut svg, &time, bottom);
+        for (number, chart) in self.charts.iter().enumerate() {
+            let top = TITLE + number as f64 * (CHART + GAP) + GAP - 8.0;
             draw_chart(&mut svg, chart, &time, top);
-            top += CHART + 8.0;
         }
-        time.draw(&mut svg, TITLE, top);
-        self.draw_marks(&mut svg, &time, top);
         svg.push_str("</svg>\n");
         svg
     }

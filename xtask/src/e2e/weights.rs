@@ -115,7 +115,7 @@ mod tests {
     fn answers(nth: u32) -> Vec<Seen> {
         let seen = |number: u32| {
             let due = MS * 10 * number;
-            let is_canary = due >= MS * 2_000 && number % nth == 0;
+            let is_canary = due >= MS * 2_000 && number.is_multiple_of(nth);
             Seen {
                 due,
                 latency: MS * 5,

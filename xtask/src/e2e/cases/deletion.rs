@@ -135,7 +135,7 @@ async fn uids(stage: &Stage<'_>, kinds: &[Kind]) -> Result<Vec<(String, String)>
             .items
             .iter()
             .map(|object| json!(object))
-            .filter(|object| of_the_app(object));
+            .filter(of_the_app);
         found.extend(own.map(|object| {
             let text = |field: &str| {
                 object["metadata"][field]

@@ -121,9 +121,12 @@ async fn run(context: &Context) -> Result<()> {
     stage.remove().await
 }
 
+/// When a write was sent, and what it is called if it was acknowledged.
+type Attempt = (Duration, Option<String>);
+
 /// What was acknowledged, and when; and when a write was not.
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<(Duration, Option<String>)>>>);
+struct Written(Arc<Mutex<Vec<Attempt>>>);
 
 impl Written {
     fn add(&self, at: Duration, acknowledged: Option<String>) {

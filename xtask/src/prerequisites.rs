@@ -4,6 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use localcluster::peers;
 
 use crate::progress::heading;
 
@@ -132,9 +133,15 @@ pub fn ensure_real_node() -> Result<()> {
     meet(&[&REAL_NODE])
 }
 
-/// Makes sure that peers on a real node can be used: one of them serves a Git repository, which is filled from here.
+/// Makes sure that peers can run on a real node: one of them serves a Git repository, which is filled from here, and their images are
+/// made of Debian's packages.
 pub fn ensure_peers() -> Result<()> {
-    meet(&[&PEERS])
+    meet(&[&PEERS])?;
+    if peers::check_packages().is_ok() {
+        return Ok(());
+    }
+    apt_get(&["update", "-qq"])?;
+    peers::check_packages().context("the peers' images cannot be made on this system")
 }
 
 /// Makes sure that the services can be tested with a real database.

@@ -1,7 +1,6 @@
 //! What is in the images of the peers.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::Product;
@@ -14,6 +13,9 @@ use crate::tools::{KAFKA_POM, Tool, Tools, kafka_key};
 
 /// Debian 12 has no other.
 pub(super) const REDIS_VERSION: &str = "7";
+
+/// The name of the file in the cache.
+const FILE: &str = "image.tar";
 
 /// Changes when images are made differently of the same contents.
 const FORMAT: &str = "1";
@@ -355,8 +357,8 @@ pub(super) fn kafka_version() -> Result<&'static str> {
 }
 
 impl Image {
-    /// The version, and a key for what the image is made of: pods get another image when that has changed, and who has this tag has
-    /// this image. Debian's newest packages are taken when it is made, which makes no other tag.
+    /// The version, and a key for what the image is made of: when that has changed, pods get another image. Packages are the newest
+    /// when it is made, which makes no other tag.
     pub(super) fn tag(&self, product: Product) -> Result<String> {
         let contents = format!("{self:?}");
         let mut inputs = vec![FORMAT.to_owned(), contents];
@@ -379,15 +381,36 @@ impl Image {
         Ok(format!("localhost/{}:{}", self.name, self.tag(product)?))
     }
 
-    /// Builds the programs in it. Blocks.
-    pub(super) fn build(&self, tools: &Tools, progress: &dyn Progress) -> Result<()> {
+    /// The file from which containerd imports it, made unless it is in the cache. Blocks.
+    pub(super) fn ensure(
+        &self,
+        product: Product,
+        tools: &Tools,
+        progress: &dyn Progress,
+    ) -> Result<PathBuf> {
         for (tool, _) in self.programs {
             tools.ensure(*tool, progress)?;
         }
         if self.has_kafka {
             tools.ensure_kafka(progress)?;
         }
-        Ok(())
+        let reference = self.reference(product)?;
+        let name = format!("image-{}", self.name);
+        let dir = tools.cache.entry(&name, &self.tag(product)?, |work| {
+            let what = format!("image {reference}");
+            let begun = Instant::now();
+            progress.event(Event::Begin {
+                what: &what,
+                steps: None,
+            });
+            recipe(tools, self, &reference, progress)?.write(&tools.cache, &work.join(FILE))?;
+            progress.event(Event::End {
+                what: &what,
+                took: begun.elapsed(),
+            });
+            Ok(())
+        })?;
+        Ok(dir.join(FILE))
     }
 }
 
@@ -396,25 +419,6 @@ pub(super) fn check_packages() -> Result<()> {
     let images = Product::ALL.iter().flat_map(|product| product.images());
     let packages = images.flat_map(|image| image.packages.concat());
     resolve(&packages.map(str::to_owned).collect()).map(drop)
-}
-
-/// Writes an image into a file in `dir`. Blocks.
-pub(super) fn write(
-    tools: &Tools,
-    image: &Image,
-    reference: &str,
-    dir: &Path,
-    progress: &dyn Progress,
-) -> Result<PathBuf> {
-    let begun = Instant::now();
-    fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-    let file = dir.join(format!("{}.tar", image.name));
-    recipe(tools, image, reference, progress)?.write(&tools.cache, &file)?;
-    progress.event(Event::End {
-        what: &format!("image {reference}"),
-        took: begun.elapsed(),
-    });
-    Ok(file)
 }
 
 fn recipe(tools: &Tools, image: &Image, name: &str, progress: &dyn Progress) -> Result<Recipe> {

@@ -1,7 +1,5 @@
 //! Gets products into a cluster.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,17 +15,17 @@ use crate::manifests::apply;
 use crate::progress::{Event, Progress};
 use crate::tools::Tools;
 
-/// How many products' images are made and loaded at once: it takes a processor for each.
+/// How many products' images are loaded at once: each takes a processor.
 const AT_ONCE: usize = 2;
 
-/// Builds the programs of these products and renders their manifests, unless they are in the cache. Blocks.
+/// Makes the images of these products and renders their manifests, unless they are in the cache. Blocks.
 ///
 /// # Errors
 /// If something cannot be downloaded or built.
 pub fn build(tools: &Tools, products: &[Product], progress: &dyn Progress) -> Result<()> {
     for product in products {
         for image in product.images() {
-            image.build(tools, progress)?;
+            image.ensure(*product, tools, progress)?;
         }
         manifests::render(tools, *product, progress)?;
     }
@@ -48,19 +46,17 @@ pub fn check_packages() -> Result<()> {
 /// # Errors
 /// If there is no real node, something cannot be built or is refused, or does not become ready in time.
 pub async fn install(cluster: &Cluster, products: &[Product]) -> Result<()> {
-    let loaded = cluster.images().await?;
     let hands = Semaphore::new(AT_ONCE);
     let begun = Instant::now();
     let installed = products
         .iter()
-        .map(|product| install_one(cluster, *product, &loaded, &hands, begun));
+        .map(|product| install_one(cluster, *product, &hands, begun));
     try_join_all(installed).await.map(drop)
 }
 
 async fn install_one(
     cluster: &Cluster,
     product: Product,
-    loaded: &BTreeSet<String>,
     hands: &Semaphore,
     begun: Instant,
 ) -> Result<()> {
@@ -68,7 +64,7 @@ async fn install_one(
     let objects = {
         // The semaphore is never closed.
         let _hand = hands.acquire().await;
-        load_images(cluster, product, loaded).await?;
+        load_images(cluster, product).await?;
         render(cluster, product).await?
     };
     cluster.install_peers(product.definitions()).await?;
@@ -85,19 +81,14 @@ async fn install_one(
     Ok(())
 }
 
-async fn load_images(cluster: &Cluster, product: Product, loaded: &BTreeSet<String>) -> Result<()> {
+async fn load_images(cluster: &Cluster, product: Product) -> Result<()> {
+    let loaded = cluster.images().await?;
     for image in product.images() {
-        let reference = image.reference(product)?;
-        if loaded.contains(&reference) {
-            continue;
+        if !loaded.contains(&image.reference(product)?) {
+            let (tools, progress) = (cluster.tools().clone(), Arc::clone(cluster.progress()));
+            let ensure = move || image.ensure(product, &tools, progress.as_ref());
+            cluster.load_image(&blocking(ensure).await?).await?;
         }
-        // Not in the cache: they are large, made in seconds, and containerd keeps what it has imported.
-        let dir = cluster.state().join("images").join(product.name());
-        let (tools, progress) = (cluster.tools().clone(), Arc::clone(cluster.progress()));
-        let write = move || images::write(&tools, image, &reference, &dir, progress.as_ref());
-        let file = blocking(write).await?;
-        cluster.load_image(&file).await?;
-        fs::remove_file(&file).map_err(Error::io("remove", &file))?;
     }
     Ok(())
 }

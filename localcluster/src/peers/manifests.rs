@@ -54,7 +54,12 @@ impl Product {
                 "namespace.yaml",
                 "controller.yaml"
             ),
-            Self::CloudNativePg => files!("cloudnative-pg", "kustomization.yaml", "operator.yaml"),
+            Self::CloudNativePg => files!(
+                "cloudnative-pg",
+                "kustomization.yaml",
+                "operator.yaml",
+                "probes.yaml"
+            ),
             Self::GitServer => files!("git-server", "kustomization.yaml", "git-server.yaml"),
             Self::Kafka => files!("kafka", "kustomization.yaml", "kafka.yaml"),
             Self::Keda => files!(

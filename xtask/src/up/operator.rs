@@ -70,6 +70,11 @@ fn executable(messages: &str) -> Option<PathBuf> {
 /// Installs CRDs, permissions and policy.
 pub async fn install(kubectl: &Kubectl) -> Result<()> {
     kubectl.apply(OVERLAY).await?;
+    until_established(kubectl).await
+}
+
+/// Waits until the API server serves its resources.
+pub async fn until_established(kubectl: &Kubectl) -> Result<()> {
     let names = [
         TodoApp::crd_name(),
         TodoEnvironment::crd_name(),

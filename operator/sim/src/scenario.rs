@@ -24,9 +24,8 @@ const LIVENESS: Duration = Duration::from_secs(3 * 3600);
 const MOST_WRITES: usize = 10_000;
 /// Time without a write after which a world is at rest.
 const REST: Duration = Duration::from_secs(120);
-/// Time for which nothing may be written once the world is at rest: long enough that topics are looked at again, every
-/// five minutes.
-const STEADY: Duration = Duration::from_secs(310);
+/// Time for which nothing may be written once the world is at rest: long enough that topics are looked at again.
+const STEADY: Duration = Duration::from_secs(400);
 
 /// One scenario.
 pub struct Scenario {

@@ -111,11 +111,11 @@ mod tests {
         Point { at, value }
     }
 
-    /// One answer every 10 ms for 10 s; each `nth` is the canary's from 2 s on.
+    /// One answer every 10 ms for 10 s; each `nth` is the canary's from 3 s on.
     fn answers(nth: u32) -> Vec<Seen> {
         let seen = |number: u32| {
             let due = MS * 10 * number;
-            let is_canary = due >= MS * 2_000 && number.is_multiple_of(nth);
+            let is_canary = due >= MS * 3_000 && number.is_multiple_of(nth);
             Seen {
                 due,
                 latency: MS * 5,
@@ -128,17 +128,17 @@ mod tests {
 
     #[test]
     fn each_weight_is_compared_with_what_was_answered_while_it_stood() {
-        let asked = [point(Duration::ZERO, 0.0), point(MS * 2_000, 20.0)];
+        let asked = [point(Duration::ZERO, 0.0), point(MS * 3_000, 20.0)];
         let steps = compare(&asked, MS * 10_000, &answers(5), "v2", 10_000);
         assert_eq!(steps.len(), 2);
         assert_eq!(
             (steps[0].asked, steps[0].measured, steps[0].answers),
-            (0.0, 0.0, 50)
+            (0.0, 0.0, 100)
         );
-        // 3.5 s to 10 s.
+        // 4.5 s to 9.5 s.
         assert_eq!(
             (steps[1].measured, steps[1].answers, steps[1].error()),
-            (20.0, 650, 0.0)
+            (20.0, 500, 0.0)
         );
     }
 

@@ -8,9 +8,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 /// Stands in the template for the repository's URL.
-const URL: &str = "https://git.example.com/todo-config.git";
+pub const URL: &str = "https://git.example.com/todo-config.git";
 /// The image that the template's releases name, with a digest that nobody has published.
-const IMAGE: &str = "ghcr.io/todo-operator/demo";
+pub const IMAGE: &str = "ghcr.io/todo-operator/demo";
 /// Hexadecimal digits of SHA-256.
 const DIGEST: usize = 64;
 const BRANCH: &str = "main";
@@ -92,7 +92,8 @@ fn filled_in(text: &str, url: &str, image: &str) -> String {
     filled + rest
 }
 
-fn copy(from: &Path, to: &Path, change: &impl Fn(&str) -> String) -> Result<()> {
+/// Copies a directory of texts, each of them changed.
+pub fn copy(from: &Path, to: &Path, change: &impl Fn(&str) -> String) -> Result<()> {
     let unreadable = || format!("cannot read {}", from.display());
     fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
     for entry in fs::read_dir(from).with_context(unreadable)? {

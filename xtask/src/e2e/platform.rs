@@ -14,13 +14,12 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::objects::{self, SERVICE, until};
+use crate::config_repo::IMAGE;
 use crate::progress::{done, heading, shown};
 use crate::release::Profile;
 use crate::up::kubectl::Kubectl;
 use crate::{image, repository};
 
-/// What the images of config-repo are called.
-const DEMO: &str = "ghcr.io/todo-operator/demo";
 const OPERATOR: &str = "todo-operator";
 /// The first two releases.
 pub const VERSIONS: [&str; 2] = ["v1", "v2"];
@@ -81,7 +80,7 @@ impl Platform {
             let mut written = vec![(None, operator)];
             for version in VERSIONS {
                 let release = demo
-                    .derive(format!("{DEMO}:{version}"))
+                    .derive(format!("{IMAGE}:{version}"))
                     .env("DEMO_VERSION", version)
                     .label("org.opencontainers.image.version", version);
                 let file = directory.join(format!("demo-{version}.tar"));
@@ -94,7 +93,7 @@ impl Platform {
             self.cluster.load_image(&image.path).await?;
             if let Some(version) = version {
                 self.images
-                    .insert(version, format!("{DEMO}@{}", image.digest));
+                    .insert(version, format!("{IMAGE}@{}", image.digest));
             }
         }
         done("images", begun.elapsed());

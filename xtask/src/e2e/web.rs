@@ -9,9 +9,9 @@ use hyper::{Method, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::objects::{self, SERVICE};
+use super::objects::{self, SERVICE, until};
 use super::platform::Platform;
 
 /// Who asks.
@@ -64,6 +64,23 @@ impl Web {
         waited.with_context(|| format!("{}{path} does not answer", self.address))?
     }
 
+    /// Writes an entry of the demonstration service, however often that takes.
+    pub async fn write_entry(&self, text: &str, patience: Duration) -> Result<()> {
+        let body = json!({"text": text});
+        let what = format!("the entry {text:?} is written");
+        until(&what, patience, async || {
+            let answer = self.ask(
+                Method::POST,
+                "/entries",
+                Some(&body),
+                Duration::from_secs(5),
+            );
+            let (status, _) = answer.await?;
+            Ok((status == 201).then_some(()))
+        })
+        .await
+    }
+
     /// Gets a JSON document.
     pub async fn get(&self, path: &str) -> Result<Value> {
         let (status, body) = self
@@ -111,8 +128,6 @@ fn first_number(answer: &Value) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -50,19 +50,7 @@ async fn run(context: &Context) -> Result<()> {
     stage.apply(json!({})).await?;
     stage.ready(Duration::from_secs(300)).await?;
     let web = Web::new(&context.platform.entrance().await?, Some(&stage.host()));
-    let body = json!({"text": ENTRY});
-    until("an entry is written", PATIENCE, async || {
-        let (status, _) = web
-            .ask(
-                Method::POST,
-                "/entries",
-                Some(&body),
-                Duration::from_secs(5),
-            )
-            .await?;
-        Ok((status == 201).then_some(()))
-    })
-    .await?;
+    web.write_entry(ENTRY, PATIENCE).await?;
     let produce = ["produce", "--messages", "50", "--rate", "100"];
     stage
         .run(&stage.kafka_task("produce", &produce), PATIENCE)

@@ -51,7 +51,7 @@ async fn run(context: &Context) -> Result<()> {
         "after the operator",
         "after the node",
     ];
-    write(&web, entries[0]).await?;
+    web.write_entry(entries[0], PATIENCE).await?;
 
     record.mark("users", "20 messages a second for four minutes");
     let produce = [
@@ -66,9 +66,9 @@ async fn run(context: &Context) -> Result<()> {
     stage.start(&stage.kafka_task("produce", &produce)).await?;
     tokio::time::sleep(Duration::from_secs(10)).await;
     kafka_is_away(&stage).await?;
-    write(&web, entries[1]).await?;
+    web.write_entry(entries[1], PATIENCE).await?;
     operator_is_killed(&stage).await?;
-    write(&web, entries[2]).await?;
+    web.write_entry(entries[2], PATIENCE).await?;
     let produced = stage.end("produce", PATIENCE).await?;
     record.mark(
         "users",
@@ -81,7 +81,7 @@ async fn run(context: &Context) -> Result<()> {
         format!("not every message could be produced: {}", produced.log)
     })?;
     node_restarts(&stage).await?;
-    write(&web, entries[3]).await?;
+    web.write_entry(entries[3], PATIENCE).await?;
 
     let check = stage.kafka_task("check", &["check", "--wait", "120s"]);
     stage.start(&check).await?;
@@ -97,26 +97,6 @@ async fn run(context: &Context) -> Result<()> {
     })?;
     record.mark("check", format!("the {} entries are there", entries.len()));
     stage.remove().await
-}
-
-async fn write(web: &Web, text: &str) -> Result<()> {
-    let body = json!({"text": text});
-    until(
-        &format!("the entry {text:?} is written"),
-        PATIENCE,
-        async || {
-            let (status, _) = web
-                .ask(
-                    Method::POST,
-                    "/entries",
-                    Some(&body),
-                    Duration::from_secs(5),
-                )
-                .await?;
-            Ok((status == 201).then_some(()))
-        },
-    )
-    .await
 }
 
 async fn kafka_is_away(stage: &Stage<'_>) -> Result<()> {

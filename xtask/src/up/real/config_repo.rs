@@ -1,5 +1,6 @@
 //! The GitOps repository: the template in config-repo, filled in for this cluster and pushed to its Git server.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,14 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
+pub use crate::config_repo::IMAGE;
+use crate::config_repo::{self, URL as TEMPLATE_URL};
 use crate::up::STAGES;
 
-/// What the template says instead of the repository's address.
-const TEMPLATE_URL: &str = "https://git.example.com/todo-config.git";
 /// Its address for pods.
 const URL: &str = "http://git.git.svc/config.git";
-/// The image that the template's releases name; the release sets the digest.
-pub const IMAGE: &str = "ghcr.io/todo-operator/demo";
 
 /// What Argo CD applies.
 const MAIN: &str = "main";
@@ -47,23 +46,12 @@ pub async fn fill(template: &Path, to: &Path, kustomize: &Path, digest: &str) ->
 
 /// Copies a directory with the address filled in, and counts the files that have it.
 fn copy(from: &Path, to: &Path) -> Result<usize> {
-    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
-    let mut filled = 0;
-    let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
-    for entry in entries {
-        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
-        let to = to.join(name);
-        if path.is_dir() {
-            filled += copy(&path, &to)?;
-            continue;
-        }
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        filled += usize::from(text.contains(TEMPLATE_URL));
-        fs::write(&to, text.replace(TEMPLATE_URL, URL))
-            .with_context(|| format!("cannot write {}", to.display()))?;
-    }
-    Ok(filled)
+    let filled = Cell::new(0);
+    config_repo::copy(from, to, &|text| {
+        filled.set(filled.get() + usize::from(text.contains(TEMPLATE_URL)));
+        text.replace(TEMPLATE_URL, URL)
+    })?;
+    Ok(filled.get())
 }
 
 /// Pushes what [`fill`] has written, unless the repository has it, and says which commit Argo CD shall apply.

@@ -9,7 +9,7 @@ use localcluster::{Cache, Tools};
 
 use crate::progress::{done, heading, shown};
 use crate::repository::{cargo, root};
-use crate::{codegen, prerequisites, simulation};
+use crate::{codegen, e2e, prerequisites, simulation};
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args, Debug)]
@@ -56,6 +56,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     step(&root, "Tests", &["test", "--workspace"], args.full)?;
     play(&root, args.full)?;
+    heading("Cases on a real node");
+    if nix::unistd::geteuid().is_root() {
+        e2e::test(args.full)?;
+    } else {
+        eprintln!("  left out: they need root");
+    }
     if args.full {
         peers(&root)?;
         licences(&root)?;

@@ -65,4 +65,17 @@ mod tests {
         }
         assert!(CASES.iter().any(|case| case.is_quick));
     }
+
+    #[test]
+    fn the_documentation_names_each_and_says_which_are_quick() {
+        let page = include_str!("../../../docs/e2e.md");
+        for case in CASES {
+            let begin = format!("| `{}` | ", case.name);
+            let row = page.lines().find(|line| line.starts_with(&begin));
+            let row = row.unwrap_or_else(|| panic!("{} is not in docs/e2e.md", case.name));
+            assert_eq!(row.ends_with("| yes |"), case.is_quick, "{row}");
+        }
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        assert_eq!(rows.count(), CASES.len());
+    }
 }

@@ -33,7 +33,7 @@ use crate::progress::{done, heading};
 use crate::up::state::State;
 
 /// Arguments of `cargo xtask e2e`.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 pub struct Args {
     /// Which cases; all if none is named.
     #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(CASES.iter().map(|case| case.name)))]
@@ -103,6 +103,14 @@ pub fn run(args: &Args) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What `cargo xtask test` runs: the quick ones, or all.
+pub fn test(full: bool) -> Result<()> {
+    run(&Args {
+        quick: !full,
+        ..Args::default()
+    })
 }
 
 fn is_wanted(case: &Case, args: &Args) -> bool {

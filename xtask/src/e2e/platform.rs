@@ -13,7 +13,7 @@ use localcluster::{Cache, Cluster, Config, Node, Tool, Tools};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::objects::{self, SERVICE, until};
+use super::objects::{self, POD, SERVICE, until};
 use crate::config_repo::IMAGE;
 use crate::progress::{done, heading, shown};
 use crate::release::Profile;
@@ -138,14 +138,33 @@ impl Platform {
         .await
     }
 
-    /// The topics that there are in Kafka.
+    /// The topics that there are in Kafka; none if there is no Kafka.
     pub async fn kafka_topics(&self) -> Result<Vec<String>> {
+        let pods = objects::api(&self.client, POD, Some("kafka"));
+        if objects::get(&pods, "kafka-0").await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let listed = self.kafka(&["--list"]).await?;
+        Ok(listed.lines().map(str::to_owned).collect())
+    }
+
+    /// Deletes the topics whose names begin like this.
+    pub async fn delete_kafka_topics(&self, prefix: &str) -> Result<()> {
+        let topics = self.kafka_topics().await?.into_iter();
+        for topic in topics.filter(|topic| topic.starts_with(prefix)) {
+            self.kafka(&["--delete", "--topic", &topic]).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs Kafka's own tool for topics, in the broker's pod.
+    async fn kafka(&self, arguments: &[&str]) -> Result<String> {
         let mut command = vec!["exec", "-n", "kafka", "kafka-0", "-c", "kafka", "--"];
         command.extend(["java", "-Xmx128m", "-cp", "/opt/kafka/libs/*"]);
-        command.extend(["org.apache.kafka.tools.TopicCommand", "--list"]);
+        command.push("org.apache.kafka.tools.TopicCommand");
         command.extend(["--bootstrap-server", "kafka.kafka.svc:9092"]);
-        let listed = self.kubectl.output(&command).await?;
-        Ok(listed.lines().map(str::to_owned).collect())
+        command.extend(arguments);
+        self.kubectl.output(&command).await
     }
 
     /// What our `todoctl` says.

@@ -56,7 +56,7 @@ impl<'a> Stage<'a> {
             name,
             app: Mutex::new(demo),
         };
-        this.remove().await?;
+        this.clear().await?;
         let namespace = json!({
             "apiVersion": "v1",
             "kind": "Namespace",
@@ -148,6 +148,16 @@ impl<'a> Stage<'a> {
         })
         .await;
         waited.with_context(|| summary(&last))
+    }
+
+    /// Removes what an earlier case of this name has left, also what it has left on purpose.
+    async fn clear(&self) -> Result<()> {
+        let namespaces = objects::api(&self.platform.client, NAMESPACE, None);
+        if objects::get(&namespaces, &self.name).await?.is_some() {
+            self.remove().await?;
+            self.platform.delete_kafka_topics(&self.topic("")).await?;
+        }
+        Ok(())
     }
 
     /// Removes everything of this stage, databases and topics too.

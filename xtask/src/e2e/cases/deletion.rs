@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::FutureExt as _;
-use hyper::Method;
 use kube::api::ListParams;
 use localcluster::peers::Product;
 use serde_json::{Value, json};

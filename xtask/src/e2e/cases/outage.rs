@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::FutureExt as _;
-use hyper::Method;
 use kube::api::{DeleteParams, ListParams};
 use localcluster::Part;
 use localcluster::peers::Product;

@@ -52,10 +52,7 @@ static IMAGES: [Image; 2] = [
     Image {
         name: "operator",
         repository: "todo-operator",
-        program: Program {
-            package: "todo-operator-controller",
-            binary: "todo-operator",
-        },
+        program: release::OPERATOR,
         description: "A Kubernetes operator for event-driven applications",
         packages: &PACKAGES,
         port: Some(8080),

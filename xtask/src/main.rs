@@ -3,6 +3,7 @@
 mod bench;
 mod codegen;
 mod config_repo;
+mod deploy;
 mod down;
 mod e2e;
 mod image;

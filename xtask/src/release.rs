@@ -1,4 +1,4 @@
-//! Optimised builds of our programs, this one among them.
+//! Builds of our programs, this one among them.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::repository::cargo;
 
-const OPERATOR: Program = Program {
+/// The operator.
+pub const OPERATOR: Program = Program {
     package: "todo-operator-controller",
     binary: "todo-operator",
 };
@@ -34,6 +35,8 @@ pub enum Profile {
     Release,
     /// Little: for what is built again and again.
     Quick,
+    /// None.
+    Debug,
 }
 
 impl Profile {
@@ -42,6 +45,7 @@ impl Profile {
         match self {
             Self::Release => "--profile=release",
             Self::Quick => "--profile=sim",
+            Self::Debug => "--profile=dev",
         }
     }
 }
@@ -63,7 +67,7 @@ pub fn operator(root: &Path) -> Result<PathBuf> {
     build(root, &[OPERATOR, LOAD], OPERATOR, Profile::Release)
 }
 
-/// An optimised program, with no more of its dependencies than it asks for itself.
+/// A program, with no more of its dependencies than it asks for itself.
 pub fn program(root: &Path, program: Program, profile: Profile) -> Result<PathBuf> {
     build(root, &[program], program, profile)
 }
@@ -82,7 +86,11 @@ fn build(root: &Path, programs: &[Program], wanted: Program, profile: Profile) -
     }
     let output = output(command).context("cannot run cargo")?;
     if !output.status.success() {
-        bail!("the optimised build failed ({}), see above", output.status);
+        bail!(
+            "the build of {} failed ({}), see above",
+            wanted.binary,
+            output.status
+        );
     }
     let messages = String::from_utf8_lossy(&output.stdout);
     executable(&messages, wanted.binary)

@@ -39,9 +39,10 @@ async fn world() -> &'static World {
 fn edit(kind: Kind) -> Option<(&'static str, Value)> {
     Some(match kind {
         Kind::ServiceAccount => ("/automountServiceAccountToken", json!(true)),
-        // Of another selector, Argo Rollouts may say that its Rollout is invalid long after it is right again: its status
-        // and the news of the Service cross.
-        Kind::Service => ("/spec/ports/0/targetPort", json!(9)),
+        Kind::Service => (
+            "/spec/selector/todo-operator.dev~1component",
+            json!("other"),
+        ),
         Kind::Deployment => (
             "/spec/template/spec/terminationGracePeriodSeconds",
             json!(1),

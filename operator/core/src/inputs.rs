@@ -50,7 +50,8 @@ pub struct Migration {
 
 impl From<Content> for PodInputs {
     fn from(content: Content) -> Self {
-        let hash = canonical::short(&(&content.image, &content.config, &content.template), 12);
+        let inputs = (&content.image, &content.config, &content.template);
+        let hash = canonical::short_of_sorted(&inputs, 12);
         Self { content, hash }
     }
 }

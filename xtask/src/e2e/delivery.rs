@@ -13,13 +13,15 @@ use super::objects::{self, APP, ENVIRONMENT, Kind, NAMESPACE, SERVICE, until};
 use super::platform::Platform;
 use super::recorder::Recorder;
 use super::stage::{NAME, is_ready};
-use crate::config_repo::ConfigRepo;
+use crate::config_repo::{Author, MAIN, Repository, fill};
 use crate::up::secrets;
 
 /// The stages, in the order in which a release passes through them.
 pub const STAGES: [&str; 3] = ["test", "staging", "production"];
-/// As Argo CD reaches it.
-const URL: &str = "http://git.git.svc/config.git";
+const AUTHOR: Author = Author {
+    name: "ci",
+    email: "ci@localhost",
+};
 const PATIENCE: Duration = Duration::from_secs(180);
 
 pub const APPLICATION: Kind = Kind("argoproj.io/v1alpha1", "Application");
@@ -36,7 +38,7 @@ pub fn namespace(stage: &str) -> String {
 pub struct Delivery<'a> {
     pub platform: &'a Platform,
     pub record: &'a Recorder,
-    pub repository: ConfigRepo,
+    pub repository: Repository,
     /// Where the repository is pushed to from here.
     server: String,
 }
@@ -58,7 +60,8 @@ impl<'a> Delivery<'a> {
         };
         let directory = directory(platform)?;
         let template = crate::repository::root()?.join("config-repo");
-        let repository = ConfigRepo::create(&template, &directory, URL, &platform.images["v1"])?;
+        fill(&template, &directory, &platform.images["v1"])?;
+        let repository = Repository::create(&directory, AUTHOR).await?;
         Ok(Self {
             platform,
             record,
@@ -67,9 +70,13 @@ impl<'a> Delivery<'a> {
         })
     }
 
-    /// Pushes what is committed.
-    pub fn push(&self, is_first: bool) -> Result<()> {
-        self.repository.push(&self.server, is_first)?;
+    /// Pushes what is committed, without force but for the first time: the server may have what an earlier case has left.
+    pub async fn push(&self, is_first: bool) -> Result<()> {
+        let mut push = vec!["push", "--quiet", &self.server, MAIN];
+        if is_first {
+            push.push("--force");
+        }
+        self.repository.git(&push).await?;
         self.record.mark("user", "pushes to the repository");
         Ok(())
     }

@@ -18,9 +18,8 @@ use crate::config_repo::IMAGE;
 use crate::progress::{done, heading, shown};
 use crate::release::Profile;
 use crate::up::kubectl::Kubectl;
-use crate::{image, repository};
+use crate::{deploy, image, repository};
 
-const OPERATOR: &str = "todo-operator";
 /// The first two releases.
 pub const VERSIONS: [&str; 2] = ["v1", "v2"];
 /// The autoscaler waits five minutes by default before it takes replicas away: nobody wants to watch that.
@@ -64,65 +63,30 @@ impl Platform {
             images: BTreeMap::new(),
         };
         heading("Operator and images");
-        platform.load_images().await?;
-        platform.install_operator().await?;
+        platform.install_ours().await?;
         Ok(platform)
     }
 
-    async fn load_images(&mut self) -> Result<()> {
+    async fn install_ours(&mut self) -> Result<()> {
         let begun = Instant::now();
-        let directory = self.cluster.state().join("images");
-        let written = tokio::task::spawn_blocking(move || -> Result<_> {
-            let cache = Cache::from_env();
-            let operator = image::recipe("operator", Profile::Quick)?
-                .write(&cache, &directory.join("operator.tar"))?;
-            let demo = image::recipe("demo", Profile::Quick)?;
-            let mut written = vec![(None, operator)];
-            for version in VERSIONS {
-                let release = demo
-                    .derive(format!("{IMAGE}:{version}"))
-                    .env("DEMO_VERSION", version)
-                    .label("org.opencontainers.image.version", version);
-                let file = directory.join(format!("demo-{version}.tar"));
-                written.push((Some(version), release.write(&cache, &file)?));
-            }
-            Ok(written)
-        })
-        .await??;
-        for (version, image) in written {
-            self.cluster.load_image(&image.path).await?;
-            if let Some(version) = version {
-                self.images
-                    .insert(version, format!("{IMAGE}@{}", image.digest));
-            }
+        let build = || -> Result<_> {
+            let recipe = |name| image::recipe(name, Profile::Quick);
+            Ok((recipe("operator")?, recipe("demo")?))
+        };
+        let (operator, demo) = tokio::task::spawn_blocking(build).await??;
+        for version in VERSIONS {
+            let release = demo
+                .derive(IMAGE)
+                .env("DEMO_VERSION", version)
+                .label("org.opencontainers.image.version", version);
+            let digest = deploy::image(&self.cluster, release, IMAGE).await?;
+            self.images.insert(version, format!("{IMAGE}@{digest}"));
         }
         done("images", begun.elapsed());
-        Ok(())
-    }
-
-    async fn install_operator(&self) -> Result<()> {
         let begun = Instant::now();
-        self.kubectl.apply("xtask/cluster/operator").await?;
-        // An image of the same name may be another one now.
-        self.restart_operator().await?;
+        deploy::operator(&self.cluster, &self.kubectl, &repository::root()?, operator).await?;
         done("operator", begun.elapsed());
         Ok(())
-    }
-
-    /// Replaces the operator's pods, and waits for the new ones.
-    pub async fn restart_operator(&self) -> Result<()> {
-        let deployment = format!("deployment/{OPERATOR}");
-        let restart = ["rollout", "restart", &deployment, "-n", OPERATOR];
-        self.kubectl.run(&restart).await?;
-        let wait = [
-            "rollout",
-            "status",
-            &deployment,
-            "-n",
-            OPERATOR,
-            "--timeout=120s",
-        ];
-        self.kubectl.run(&wait).await
     }
 
     /// The address that users reach the cluster by.

@@ -419,16 +419,16 @@ fn needs_cleanup(app: &ValidApp<'_>) -> bool {
     takes_data && (has_topics || spec.databases.is_some()) && !Mutant::ForgetsFinalizer.is_on()
 }
 
-/// Hash of everything that is rendered, and of what changes in it by what others do: a canary under way, and one that was
-/// overlooked.
+/// Hash of everything that is rendered, and of what changes in it by what others do: a canary under way, and a reminder of
+/// one.
 fn rendered(plan: &Plan, children: &Children, now: i64) -> Digest128 {
     // A Deployment that somebody has edited is under way too, and one that somebody has deleted is not there: that is drift.
     let rollouts = children.iter().filter(|(key, _)| key.kind == Kind::Rollout);
     let carried: Vec<_> = rollouts
         .filter_map(|(key, live)| match &live.detail {
             Detail::Workload(workload) => {
-                let overlooked = plan::carry::is_overlooked(key.kind, live, now);
-                Some((&key.name, workload.in_flight, overlooked))
+                let reminder = plan::carry::reminder(key.kind, live, now);
+                Some((&key.name, workload.in_flight, reminder))
             }
             _ => None,
         })

@@ -57,7 +57,7 @@ async fn run(context: &Context) -> Result<()> {
 
 /// Delivers the three stages through Argo CD, and watches it until all are Ready.
 pub(super) async fn deliver(context: &Context, delivery: &Delivery<'_>) -> Result<()> {
-    delivery.push(true)?;
+    delivery.push(true).await?;
     delivery.apply("argocd").await?;
     context.record.mark("user", "applies config-repo/argocd");
     delivery.make_secrets().await?;

@@ -38,8 +38,8 @@ async fn run(context: &Context) -> Result<()> {
         })?;
         set_image(&delivery, stage, second).await?;
     }
-    delivery.repository.commit("demo v2 in every stage")?;
-    delivery.push(false)?;
+    delivery.repository.commit("demo v2 in every stage").await?;
+    delivery.push(false).await?;
 
     for stage in ["test", "staging"] {
         until(&format!("{stage} follows"), PATIENCE, async || {

@@ -2,10 +2,9 @@
 
 mod argocd;
 mod config_repo;
-mod images;
-mod operator;
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,9 +21,10 @@ use super::parts::{Part, Parts};
 use super::state::State;
 use super::timeline::Timeline;
 use super::{STAGES, apps, secrets, summary};
-use crate::image;
+use crate::config_repo::{IMAGE, fill};
 use crate::progress::heading;
 use crate::release::Profile;
+use crate::{deploy, image};
 
 /// The stage in which a person decides when something is applied.
 const MANUAL: &str = "production";
@@ -89,10 +89,6 @@ async fn build(parts: &Parts, timeline: &Arc<Timeline>) -> Result<Ours> {
         let progress: &dyn Progress = progress.as_ref();
         tools.ensure(Tool::Kubectl, progress)?;
         peers::build(&tools, &products, progress)?;
-        // Fills in the releases of config-repo.
-        if has_apps {
-            tools.ensure(Tool::Kustomize, progress)?;
-        }
         let recipe = |name, is_wanted: bool| {
             is_wanted
                 .then(|| image::recipe(name, Profile::Quick))
@@ -112,7 +108,7 @@ impl Up<'_> {
             return Ok(());
         };
         let begun = Instant::now();
-        operator::deploy(&self.cluster, &self.kubectl, self.root, recipe).await?;
+        deploy::operator(&self.cluster, &self.kubectl, self.root, recipe).await?;
         self.timeline.ready("operator", begun);
         Ok(())
     }
@@ -121,11 +117,14 @@ impl Up<'_> {
     async fn apps(&self, demo: Recipe) -> Result<Vec<String>> {
         heading("Applying config-repo");
         let begun = Instant::now();
-        let digest = images::load(&self.cluster, demo, config_repo::IMAGE).await?;
+        let digest = deploy::image(&self.cluster, demo, IMAGE).await?;
         let filled = self.cluster.state().join("config-repo");
-        let kustomize = self.tool(Tool::Kustomize)?;
+        if filled.exists() {
+            fs::remove_dir_all(&filled)
+                .with_context(|| format!("cannot remove {}", filled.display()))?;
+        }
         let template = self.root.join("config-repo");
-        config_repo::fill(&template, &filled, &kustomize, &digest).await?;
+        fill(&template, &filled, &format!("{IMAGE}@{digest}"))?;
         let namespaces = match self.parts.has(Part::Peer(Product::ArgoCd)) {
             true => self.pull(&filled).await?,
             false => self.push(&filled).await?,
@@ -168,10 +167,6 @@ impl Up<'_> {
             apply(&format!("environments/{stage}")).await?;
         }
         Ok(namespaces)
-    }
-
-    fn tool(&self, tool: Tool) -> Result<PathBuf> {
-        Ok(Tools::new(Cache::from_env()).ensure(tool, self.timeline.as_ref())?)
     }
 
     /// The address of a Service, which can be reached from this machine.

@@ -1,13 +1,13 @@
-//! The operator in the cluster, installed as its users do it.
+//! Our own programs on a real node: images under the names that manifests have for them, and the operator, installed as its
+//! users do it.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
-use localcluster::Cluster;
-use localcluster::image::Recipe;
+use localcluster::image::{Compression, Recipe};
+use localcluster::{Cache, Cluster};
 
-use super::images;
 use crate::up::kubectl::Kubectl;
 use crate::up::operator::{NAME, until_established};
 
@@ -16,14 +16,32 @@ const REPOSITORY: &str = "ghcr.io/todo-operator/operator";
 /// One replica, and every step in its log.
 const OVERLAY: &str = "kustomize/overlays/test";
 
-/// Installs it, or replaces it if it was built anew, and waits until it is ready.
-pub async fn deploy(
+/// Gives the node an image as `REPOSITORY@DIGEST`, unless it has it, and says the digest: as if it had been pulled from there.
+pub async fn image(cluster: &Cluster, recipe: Recipe, repository: &str) -> Result<String> {
+    let name = repository.replace('/', "-");
+    let file = cluster.state().join("images").join(format!("{name}.tar"));
+    let recipe = recipe
+        .derive(format!("{repository}:local"))
+        .compression(Compression::None);
+    let write = move || recipe.write(&Cache::from_env(), &file);
+    let written = tokio::task::spawn_blocking(write).await??;
+    let has = cluster.images().await?;
+    if !has.contains(&format!("{repository}@{}", written.digest)) {
+        cluster.load_image(&written.path).await?;
+    }
+    fs::remove_file(&written.path)
+        .with_context(|| format!("cannot remove {}", written.path.display()))?;
+    Ok(written.digest)
+}
+
+/// Installs the operator, or replaces it if it was built anew, and waits until it is ready.
+pub async fn operator(
     cluster: &Cluster,
     kubectl: &Kubectl,
     root: &Path,
     recipe: Recipe,
 ) -> Result<()> {
-    let digest = images::load(cluster, recipe, REPOSITORY).await?;
+    let digest = image(cluster, recipe, REPOSITORY).await?;
     let dir = cluster.state().join(NAME);
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let dir = dir
@@ -80,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_image_is_that_of_the_base() {
-        let base = include_str!("../../../../kustomize/base/kustomization.yaml");
+        let base = include_str!("../../kustomize/base/kustomization.yaml");
         assert!(base.contains(&format!("newName: {REPOSITORY}\n")), "{base}");
         let text = kustomization(Path::new("../x"), "sha256:1");
         let read: serde_json::Value = serde_yaml::from_str(&text).unwrap();

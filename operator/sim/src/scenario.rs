@@ -91,7 +91,7 @@ pub const ALL: &[Scenario] = &[
         Box::pin(hand_edit_during_canary(stage))
     }),
     Scenario {
-        seeds: 4,
+        seeds: 8,
         ..scenario("bad-beside-good", |stage| Box::pin(bad_beside_good(stage)))
     },
     scenario("delete-retains", |stage| Box::pin(delete_retains(stage))),

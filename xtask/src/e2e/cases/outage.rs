@@ -52,7 +52,7 @@ async fn run(context: &Context) -> Result<()> {
     ];
     web.write_entry(entries[0], PATIENCE).await?;
 
-    record.mark("users", "20 messages a second for four minutes");
+    record.mark("users", "20 messages a second for 100 s");
     let produce = [
         "produce",
         "--keys",

@@ -90,10 +90,7 @@ fn near(plan: &Plan) -> impl Iterator<Item = Plan> {
         Some(moved)
     };
     let far = if plan.faults.is_empty() { 0 } else { NEAR };
-    (0..=far)
-        .flat_map(|by| [by, -by])
-        .skip(1)
-        .filter_map(moved)
+    (0..=far).flat_map(|by| [by, -by]).skip(1).filter_map(moved)
 }
 
 /// Looks through runs of these scenarios in which nothing goes wrong, then through every single fault of them.

@@ -77,14 +77,20 @@ pub async fn meddle(api: &Api<DynamicObject>, name: &str, patch: Value) -> Resul
     Ok(())
 }
 
+/// Asks for the deletion of an object, if it exists.
+pub async fn ask_to_go(api: &Api<DynamicObject>, name: &str) -> Result<()> {
+    match api.delete(name, &DeleteParams::background()).await {
+        // The kind may not be there either.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => other
+            .map(drop)
+            .with_context(|| format!("cannot delete {name}")),
+    }
+}
+
 /// Deletes an object, if it exists, and waits until it is gone.
 pub async fn delete(api: &Api<DynamicObject>, name: &str, patience: Duration) -> Result<()> {
-    let deleted = api.delete(name, &DeleteParams::background()).await;
-    match deleted {
-        // The kind may not be there either.
-        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
-        other => drop(other.with_context(|| format!("cannot delete {name}"))?),
-    }
+    ask_to_go(api, name).await?;
     until(&format!("{name} is gone"), patience, async || {
         Ok(get(api, name).await?.is_none().then_some(()))
     })

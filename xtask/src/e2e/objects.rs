@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use kube::Client;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
@@ -117,6 +117,18 @@ pub async fn remove_app(apps: &Api<DynamicObject>, name: &str, patience: Duratio
     )
     .await?;
     delete(apps, name, patience).await
+}
+
+/// Waits until no pod of CloudNativePG is left in a namespace that is to be deleted: Kubernetes looks at one again only after
+/// half of the time that its pods may take to end, and PostgreSQL is given half an hour.
+pub async fn postgres_ends(client: &Client, namespace: &str, patience: Duration) -> Result<()> {
+    let pods = api(client, POD, Some(namespace));
+    let postgres = ListParams::default().labels("cnpg.io/cluster");
+    until("PostgreSQL has ended", patience, async || {
+        let left = pods.list(&postgres).await?;
+        Ok(left.items.is_empty().then_some(()))
+    })
+    .await
 }
 
 /// Looks until there is something.

@@ -174,6 +174,7 @@ impl<'a> Stage<'a> {
     pub async fn remove(&self) -> Result<()> {
         let client = &self.platform.client;
         objects::remove_app(&self.api(APP), NAME, FAREWELL).await?;
+        objects::postgres_ends(client, &self.name, FAREWELL).await?;
         ask_to_go(&objects::api(client, ENVIRONMENT, None), &self.name).await?;
         ask_to_go(&objects::api(client, NAMESPACE, None), &self.name).await
     }

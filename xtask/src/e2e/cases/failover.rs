@@ -91,14 +91,13 @@ async fn run(context: &Context) -> Result<()> {
         Ok(written.is_acknowledged_after(promoted).then_some(()))
     })
     .await?;
+    let silence = written.longest_silence(at).as_secs_f64();
+    let now = primary().await?;
     record.mark(
         "users",
-        format!(
-            "no write was acknowledged for {:.1} s; the primary is {}",
-            written.longest_silence(at).as_secs_f64(),
-            primary().await?
-        ),
+        format!("no write was acknowledged for {silence:.1} s; the primary is {now}"),
     );
+    record.figure("seconds", silence);
     stage.ready(Duration::from_secs(180)).await?;
     record.mark("case", "two servers again");
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -177,6 +176,8 @@ impl Written {
                     *second += 1;
                 }
             }
+            // Nobody writes any more.
+            seconds.push(0);
             for (second, count) in (0..).zip(seconds) {
                 record.value_at(
                     Duration::from_secs(second),

@@ -19,7 +19,7 @@ use crate::e2e::weights::let_down;
 pub const CASE: Case = Case {
     name: "bad-release",
     shows: "a release that errs, is slow, never gets ready or cannot migrate is aborted; stable serves at once",
-    is_quick: true,
+    is_quick: false,
     needs: &[
         Product::ArgoRollouts,
         Product::CloudNativePg,

@@ -17,7 +17,7 @@ use crate::e2e::watch::{LAG, REPLICAS, WAITING, watch_lag};
 pub const CASE: Case = Case {
     name: "scale-out",
     shows: "load makes Kafka lag; KEDA scales the worker out and in; no message is lost or out of order",
-    is_quick: true,
+    is_quick: false,
     needs: &[Product::Kafka, Product::Keda, Product::Prometheus],
     run: |context| run(context).boxed_local(),
 };

@@ -250,6 +250,9 @@ pub fn unready(wanted: &[Child], observed: &Observed<'_>) -> Vec<(ChildKey, Caus
                         ),
                     )
                 }
+                Some(live) if child.key.kind == Kind::Job => {
+                    release::job_trouble(observed.children, live)?
+                }
                 Some(live) => live.health.cause()?.clone(),
             };
             Some((child.key.clone(), cause))

@@ -47,6 +47,7 @@ pub(crate) const CRDS: Recipe = recipe!("crds");
 pub(crate) const COREDNS: Recipe = recipe!("coredns");
 pub(crate) const LOCAL_PATH_PROVISIONER: Recipe =
     recipe!("local-path-provisioner", "volume/main.go");
+pub(crate) const DAPR: Recipe = recipe!("dapr");
 
 impl Recipe {
     /// The version that the module file requires of `module`.
@@ -113,11 +114,13 @@ pub enum Tool {
     LocalPathProvisioner,
     /// Makes and removes a volume's directory for local-path-provisioner.
     VolumeHelper,
+    /// The sidecar of Dapr.
+    Daprd,
 }
 
 impl Tool {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -130,6 +133,7 @@ impl Tool {
         Self::CoreDns,
         Self::LocalPathProvisioner,
         Self::VolumeHelper,
+        Self::Daprd,
     ];
 
     /// What only a cluster with a real node needs.
@@ -140,6 +144,9 @@ impl Tool {
         Self::LocalPathProvisioner,
         Self::VolumeHelper,
     ];
+
+    /// What the services are tested with, besides Kafka.
+    pub const SERVICES: [Self; 1] = [Self::Daprd];
 
     /// The name of the program.
     #[must_use]
@@ -157,6 +164,7 @@ impl Tool {
             Self::CoreDns => "coredns",
             Self::LocalPathProvisioner => "local-path-provisioner",
             Self::VolumeHelper => "volume-helper",
+            Self::Daprd => "daprd",
         }
     }
 
@@ -173,6 +181,7 @@ impl Tool {
             Self::RolloutsController => ARGO_ROLLOUTS,
             Self::CoreDns => COREDNS,
             Self::LocalPathProvisioner | Self::VolumeHelper => LOCAL_PATH_PROVISIONER,
+            Self::Daprd => DAPR,
         }
     }
 
@@ -190,6 +199,16 @@ impl Tool {
             Self::CoreDns => "github.com/coredns/coredns",
             Self::LocalPathProvisioner => "github.com/rancher/local-path-provisioner",
             Self::VolumeHelper => "todo-operator.dev/localcluster/local-path-provisioner/volume",
+            Self::Daprd => "github.com/dapr/dapr/cmd/daprd",
+        }
+    }
+
+    /// Build tags.
+    const fn tags(self) -> &'static str {
+        match self {
+            // The brokers and stores that Dapr itself calls stable, Kafka among them.
+            Self::Daprd => "stablecomponents",
+            _ => "",
         }
     }
 
@@ -213,6 +232,7 @@ impl Tool {
             Self::LocalPathProvisioner | Self::VolumeHelper => {
                 "github.com/rancher/local-path-provisioner"
             }
+            Self::Daprd => "github.com/dapr/dapr",
         }
     }
 
@@ -268,22 +288,23 @@ impl Tools {
             std::env::consts::OS,
             std::env::consts::ARCH,
         ];
-        let key = key(inputs
-            .into_iter()
-            .chain(recipe.program.map(|(_, text)| text)));
+        let tags = Some(tool.tags()).filter(|tags| !tags.is_empty());
+        let program = recipe.program.map(|(_, text)| text);
+        let key = key(inputs.into_iter().chain(tags).chain(program));
         let dir = self.cache.entry(tool.name(), &key, |work| {
             let what = format!("{} {}", tool.name(), tool.version()?);
             let begun = Instant::now();
             let module = work.join("module");
             recipe.write_to(&module)?;
-            let packages = count_packages(&module, tool.package(), &what)?;
+            let packages = count_packages(&module, tool, &what)?;
             progress.event(Event::Begin {
                 what: &what,
                 steps: Some(packages),
             });
             let mut build = go(&module);
             build
-                .args(["build", "-v", "-trimpath", "-ldflags", &ldflags, "-o"])
+                .args(["build", "-v", "-trimpath", "-tags", tool.tags()])
+                .args(["-ldflags", &ldflags, "-o"])
                 .arg(work.join(tool.name()))
                 .arg(tool.package());
             // With -v Go names each package as it compiles it; cached ones are not named.
@@ -349,13 +370,24 @@ impl Tools {
         crate::node::Images::ensure(self, progress).map(drop)
     }
 
+    /// Builds and installs everything that the services are tested with, besides Kafka.
+    ///
+    /// # Errors
+    /// If something cannot be built or installed.
+    pub fn ensure_services(&self, progress: &dyn Progress) -> Result<()> {
+        for tool in Tool::SERVICES {
+            self.ensure(tool, progress)?;
+        }
+        self.ensure_npm(progress).map(drop)
+    }
+
     /// Builds everything that a full local cluster needs, without what only a real node needs.
     ///
     /// # Errors
     /// If one of them cannot be built.
     pub fn ensure_all(&self, progress: &dyn Progress) -> Result<()> {
         for tool in Tool::ALL {
-            if !Tool::REAL_NODE.contains(&tool) {
+            if !Tool::REAL_NODE.contains(&tool) && !Tool::SERVICES.contains(&tool) {
                 self.ensure(tool, progress)?;
             }
         }
@@ -383,9 +415,9 @@ pub(crate) fn dying_with_us(program: &str) -> Command {
     command
 }
 
-fn count_packages(module: &Path, package: &str, what: &str) -> Result<u64> {
+fn count_packages(module: &Path, tool: Tool, what: &str) -> Result<u64> {
     let mut list = go(module);
-    list.args(["list", "-deps", package]);
+    list.args(["list", "-deps", "-tags", tool.tags(), tool.package()]);
     Ok(output(list, what)?.lines().count() as u64)
 }
 
@@ -477,6 +509,7 @@ fn missing(program: String) -> Error {
     let hint = match program.as_str() {
         "go" => "install Go 1.26 or later (https://go.dev/dl)",
         "mvn" => "install Apache Maven (Debian: apt-get install maven)",
+        "npm" => "install npm (Debian: apt-get install npm)",
         "java" => "install Java 17 or later (Debian: apt-get install openjdk-17-jre-headless)",
         "setpriv" => "install util-linux",
         "apt-get" | "dpkg-deb" | "dpkg-query" => {

@@ -109,11 +109,38 @@ static REAL_NODE: [Need; 6] = [
     },
 ];
 
-static SERVICES: [Need; 1] = [Need {
-    what: "PostgreSQL 15 or later",
-    package: Some("postgresql"),
-    is_met: has_postgresql,
-}];
+static SERVICES: [Need; 2] = [
+    Need {
+        what: "PostgreSQL 15 or later",
+        package: Some("postgresql"),
+        is_met: has_postgresql,
+    },
+    Need {
+        what: "Python 3.10 or later",
+        package: Some("python3"),
+        is_met: || {
+            runs(
+                "python3",
+                &["-c", "import sys; sys.exit(sys.version_info < (3, 10))"],
+            )
+        },
+    },
+];
+
+/// What the packages for other languages are generated with.
+static GENERATORS: [Need; 2] = [
+    Need {
+        what: "Go 1.26 or later",
+        package: None,
+        is_met: || output("go", &["version"]).is_some_and(|text| is_new_go(&text)),
+    },
+    // Node itself comes as a package of npm: Debian's is too old.
+    Need {
+        what: "npm",
+        package: Some("npm"),
+        is_met: || runs("npm", &["--version"]),
+    },
+];
 
 /// Debian keeps its programs away from PATH, one folder a version.
 fn has_postgresql() -> bool {
@@ -124,9 +151,14 @@ fn has_postgresql() -> bool {
     versions.any(|version| version.path().join("bin/initdb").exists())
 }
 
-/// Makes sure that the services can be tested with a real database.
+/// Makes sure that the services can be tested: with a real database, and their contracts in other languages.
 pub fn ensure_services() -> Result<()> {
-    meet(&[&SERVICES])
+    meet(&[&SERVICES, &GENERATORS])
+}
+
+/// Makes sure that the contracts can be generated for other languages.
+pub fn ensure_generators() -> Result<()> {
+    meet(&[&GENERATORS])
 }
 
 /// Makes sure that the operator can be built and, if `with_cluster`, that a local cluster can be.

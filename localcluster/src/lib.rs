@@ -29,6 +29,7 @@ mod ports;
 mod probes;
 pub mod process;
 mod progress;
+pub mod standalone;
 mod state;
 mod tools;
 

@@ -161,6 +161,9 @@ mod tests {
 
     use super::*;
 
+    /// A change, and what is told of it.
+    type Change = (fn(&mut Value), &'static str);
+
     fn released() -> Value {
         json!({
             "type": "object",
@@ -201,7 +204,7 @@ mod tests {
 
     #[test]
     fn each_breaking_change_is_told_with_its_field() {
-        let changes: [(fn(&mut Value), &str); 9] = [
+        let changes: [Change; 9] = [
             (
                 |t| without(&mut t["properties"], "title"),
                 "t.title is gone",

@@ -1,0 +1,188 @@
+//! A PostgreSQL server, from Debian's package.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::unistd::{User, chown, geteuid};
+
+use super::{Server, write};
+use crate::error::{Error, Result};
+use crate::ports::free_port;
+use crate::process::Spec;
+use crate::tools::output;
+
+const NAME: &str = "postgres";
+/// Where Debian keeps the programs, one folder a version.
+const VERSIONS: &str = "/usr/lib/postgresql";
+
+/// A PostgreSQL server. Each of its databases has two roles, `<database>_owner` and `<database>_app`, which can connect to
+/// no other, as under the operator.
+#[derive(Debug)]
+pub struct Postgres {
+    server: Server,
+    programs: PathBuf,
+    port: u16,
+    databases: Vec<String>,
+}
+
+impl Postgres {
+    /// Starts it, without databases.
+    ///
+    /// # Errors
+    /// If PostgreSQL is not installed, or does not start.
+    pub async fn start() -> Result<Self> {
+        let programs = programs().ok_or_else(|| Error::MissingProgram {
+            program: "initdb".to_owned(),
+            hint: "install PostgreSQL (Debian: apt-get install postgresql)",
+        })?;
+        let server = Server::new()?;
+        let mut postgres = Self {
+            server,
+            programs,
+            port: free_port(NAME)?,
+            databases: Vec::new(),
+        };
+        postgres.write_access()?;
+        hand_over(&postgres.server.state)?;
+        let mut init = as_server(&postgres.programs.join("initdb"));
+        init.args(["--username=postgres", "--auth=trust", "--no-sync", "-D"])
+            .arg(postgres.server.path("data"))
+            .current_dir(&postgres.server.state);
+        output(init, "a PostgreSQL database")?;
+        postgres.restart().await?;
+        Ok(postgres)
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Makes a database and its two roles.
+    ///
+    /// # Errors
+    /// If it is there already.
+    pub fn create_database(&mut self, name: &str) -> Result<()> {
+        self.sql("postgres", &format!("CREATE ROLE {name}_owner LOGIN"))?;
+        self.sql("postgres", &format!("CREATE ROLE {name}_app LOGIN"))?;
+        self.sql(
+            "postgres",
+            &format!("CREATE DATABASE {name} OWNER {name}_owner"),
+        )?;
+        self.databases.push(name.to_owned());
+        self.write_access()?;
+        self.sql("postgres", "SELECT pg_reload_conf()").map(drop)
+    }
+
+    /// Asks as the superuser, and gives what psql prints.
+    ///
+    /// # Errors
+    /// If the statement fails.
+    pub fn sql(&self, database: &str, statement: &str) -> Result<String> {
+        let text = output(self.psql(database, statement), "an answer of PostgreSQL")?;
+        Ok(text.trim().to_owned())
+    }
+
+    fn psql(&self, database: &str, statement: &str) -> Command {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres"])
+            .args(["-p", &self.port.to_string(), "-d", database])
+            .args(["-c", statement, "-h"])
+            .arg(&self.server.state);
+        psql
+    }
+
+    /// Kills it as a power cut would: nothing is written on the way.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub fn kill(&mut self) -> Result<()> {
+        self.server.stop(Duration::ZERO)
+    }
+
+    /// Starts it again on the same data.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn restart(&mut self) -> Result<()> {
+        let program = as_server(&self.programs.join("postgres"));
+        let path = |name: &str| self.server.path(name).display().to_string();
+        let settings = [
+            format!("port={}", self.port),
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("unix_socket_directories={}", self.server.state.display()),
+            format!("hba_file={}", path("access.conf")),
+            "max_connections=200".to_owned(),
+        ];
+        let spec = Spec::new(NAME, program.get_program())
+            .args(program.get_args())
+            .args(["-D".to_owned(), path("data")])
+            .args(settings.iter().flat_map(|setting| ["-c", setting]));
+        let asked = self.psql("postgres", "SELECT 1");
+        let mut probe = Command::new(asked.get_program());
+        probe.args(asked.get_args());
+        let probe = std::sync::Mutex::new(probe);
+        let is_ready = async || {
+            let mut probe = probe
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            probe.output().is_ok_and(|output| output.status.success())
+        };
+        self.server.launch(&spec, is_ready).await
+    }
+
+    fn write_access(&self) -> Result<()> {
+        let mut access =
+            "local all postgres trust\nhost all postgres 127.0.0.1/32 trust\n".to_owned();
+        for name in &self.databases {
+            access.push_str(&format!(
+                "host {name} {name}_owner,{name}_app 127.0.0.1/32 trust\n"
+            ));
+        }
+        access.push_str("host all all all reject\n");
+        write(&self.server.path("access.conf"), &access)
+    }
+}
+
+fn programs() -> Option<PathBuf> {
+    let versions = fs::read_dir(VERSIONS).ok()?.flatten();
+    versions
+        .map(|version| version.path().join("bin"))
+        .filter(|programs| programs.join("initdb").exists())
+        .max()
+}
+
+/// PostgreSQL refuses to run as root: as its own user then.
+fn server_user() -> Option<User> {
+    let user = || User::from_name("postgres").ok().flatten();
+    geteuid().is_root().then(user).flatten()
+}
+
+fn as_server(program: &Path) -> Command {
+    let Some(user) = server_user() else {
+        return Command::new(program);
+    };
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--clear-groups"]);
+    command.arg(format!("--reuid={}", user.uid));
+    command.arg(format!("--regid={}", user.gid));
+    command.arg("--").arg(program);
+    command
+}
+
+/// Gives the directory and the files in it to the server's user.
+fn hand_over(directory: &Path) -> Result<()> {
+    let Some(user) = server_user() else {
+        return Ok(());
+    };
+    let files = fs::read_dir(directory).map_err(Error::io("read", directory))?;
+    let files = files.flatten().map(|file| file.path());
+    for path in files.chain([directory.to_owned()]) {
+        chown(&path, Some(user.uid), Some(user.gid))
+            .map_err(|errno| Error::io("hand over", &path)(errno.into()))?;
+    }
+    Ok(())
+}

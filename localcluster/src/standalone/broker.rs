@@ -87,7 +87,7 @@ impl Broker {
     pub async fn restart(&mut self) -> Result<()> {
         let log = self.server.log(NAME);
         let is_ready =
-            async || fs::read_to_string(&log).is_ok_and(|text| text.contains(kafka::STARTED));
+            || async { fs::read_to_string(&log).is_ok_and(|text| text.contains(kafka::STARTED)) };
         self.server.launch(&self.spec, is_ready).await
     }
 }

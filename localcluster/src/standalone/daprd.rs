@@ -111,7 +111,7 @@ impl Daprd {
         }
         // "Outbound": components are there, whatever the application does.
         let health = (Ipv4Addr::LOCALHOST, self.http);
-        let is_ready = async || answers(health, "/v1.0/healthz/outbound", 204).await;
+        let is_ready = || answers(health, "/v1.0/healthz/outbound", 204);
         self.server.launch(&spec, is_ready).await
     }
 }

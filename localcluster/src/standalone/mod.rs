@@ -50,7 +50,11 @@ impl Server {
     }
 
     /// Starts it, and waits until it is ready.
-    async fn launch(&mut self, spec: &Spec, is_ready: impl AsyncFn() -> bool) -> Result<()> {
+    async fn launch<F: Future<Output = bool> + Send>(
+        &mut self,
+        spec: &Spec,
+        is_ready: impl Fn() -> F + Send,
+    ) -> Result<()> {
         let process = self.directory.spawn(spec, Life::Attached)?;
         let process = self.process.insert(process);
         let deadline = Instant::now() + PATIENCE;

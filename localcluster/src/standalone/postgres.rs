@@ -121,15 +121,11 @@ impl Postgres {
             .args(program.get_args())
             .args(["-D".to_owned(), path("data")])
             .args(settings.iter().flat_map(|setting| ["-c", setting]));
-        let asked = self.psql("postgres", "SELECT 1");
-        let mut probe = Command::new(asked.get_program());
-        probe.args(asked.get_args());
-        let probe = std::sync::Mutex::new(probe);
-        let is_ready = async || {
-            let mut probe = probe
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            probe.output().is_ok_and(|output| output.status.success())
+        let probe = self.psql("postgres", "SELECT 1");
+        let (program, arguments): (_, Vec<_>) = (probe.get_program(), probe.get_args().collect());
+        let is_ready = || async {
+            let asked = Command::new(program).args(&arguments).output();
+            asked.is_ok_and(|output| output.status.success())
         };
         self.server.launch(&spec, is_ready).await
     }

@@ -1,0 +1,95 @@
+//! A real sidecar for each process, in front of a real broker.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use clap::Parser;
+use localcluster::standalone::{Daprd, Sidecar};
+use localcluster::{Cache, Lines, Tools, free_port};
+use todo_bus::EventBus;
+use todo_bus::dapr::{DaprBus, Options};
+
+use crate::kafka::KafkaRig;
+use crate::rig::Rig;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    dapr: Options,
+}
+
+pub struct DaprRig {
+    kafka: KafkaRig,
+    tools: Tools,
+    sidecars: Vec<(Arc<dyn EventBus>, Daprd)>,
+}
+
+impl DaprRig {
+    pub async fn start() -> Self {
+        Self {
+            kafka: KafkaRig::start().await,
+            tools: Tools::new(Cache::from_env()),
+            sidecars: Vec::new(),
+        }
+    }
+}
+
+/// The component, as `docs/services/bus.md` has it.
+fn component(brokers: &str, group: &str) -> String {
+    let document = include_str!("../../../../docs/services/bus.md");
+    let begin = document.find("apiVersion: dapr.io/v1alpha1").unwrap();
+    let end = begin + document[begin..].find("```").unwrap();
+    document[begin..end]
+        .replace("kafka.todo-test:9092", brokers)
+        .replace("todo-test.views", group)
+}
+
+#[async_trait]
+impl Rig for DaprRig {
+    async fn topic(&mut self, name: &str) {
+        self.kafka.topic(name).await;
+    }
+
+    async fn bus(&mut self, group: &str) -> Arc<dyn EventBus> {
+        let app_port = free_port("app").unwrap();
+        let sidecar = Sidecar {
+            app_id: group.replace('.', "-"),
+            app_port: Some(app_port),
+            resources: vec![component(&self.kafka.bootstrap(), group)],
+        };
+        let daprd = Daprd::start(&self.tools, sidecar, &Lines).await.unwrap();
+        let listen = format!("127.0.0.1:{app_port}");
+        let url = daprd.url();
+        let words = [
+            "test",
+            "--dapr-http-endpoint",
+            &url,
+            "--dapr-app-listen",
+            &listen,
+        ];
+        let options = Arguments::try_parse_from(words).unwrap().dapr;
+        let bus: Arc<dyn EventBus> =
+            Arc::new(DaprBus::new(options, Duration::from_secs(20)).unwrap());
+        self.sidecars.push((Arc::clone(&bus), daprd));
+        bus
+    }
+
+    /// The broker, and then the sidecars.
+    async fn interrupt(&mut self) {
+        self.kafka.kill_and_bring_back().await;
+        for (_, daprd) in &mut self.sidecars {
+            daprd.kill().unwrap();
+            daprd.restart().await.unwrap();
+        }
+    }
+
+    async fn partitions_of(&mut self, topic: &str, key: &str) -> BTreeSet<u32> {
+        self.kafka.partitions_of(topic, key).await
+    }
+
+    async fn gone(&mut self, bus: Arc<dyn EventBus>) {
+        self.sidecars.retain(|(of, _)| !Arc::ptr_eq(of, &bus));
+    }
+}

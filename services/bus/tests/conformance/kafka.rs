@@ -1,0 +1,209 @@
+//! A real broker.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use clap::Parser;
+use localcluster::standalone::Broker;
+use localcluster::{Cache, Kafka, KafkaUser, Lines, Tools};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Message as _;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use todo_bus::kafka::{KafkaBus, Options};
+use todo_bus::{EventBus, Mode};
+use todo_kit::metrics::Metrics;
+use tokio_util::sync::CancellationToken;
+
+use crate::messages::{Recorder, keys, messages};
+use crate::rig::{DEADLINE, PARTITIONS, Rig, subscription, until};
+
+const DRAIN: Duration = Duration::from_secs(20);
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    kafka: Options,
+}
+
+/// Options as the command line gives them.
+fn options(words: &[&str]) -> Options {
+    Arguments::try_parse_from(["test"].iter().chain(words))
+        .unwrap()
+        .kafka
+}
+
+pub struct KafkaRig {
+    broker: Broker,
+    user: KafkaUser,
+}
+
+impl KafkaRig {
+    pub async fn start() -> Self {
+        let user = KafkaUser {
+            name: "todo".to_owned(),
+            password: "secret".to_owned(),
+        };
+        let config = Kafka {
+            port: None,
+            sasl: Some(user.clone()),
+        };
+        let tools = Tools::new(Cache::from_env());
+        let broker = Broker::start(&tools, config, &Lines).await.unwrap();
+        Self { broker, user }
+    }
+
+    pub fn bootstrap(&self) -> String {
+        self.broker.bootstrap()
+    }
+
+    fn open(&self) -> KafkaBus {
+        let options = options(&["--kafka-bootstrap-servers", &self.bootstrap()]);
+        KafkaBus::new(options, "test", Metrics::default(), DRAIN).unwrap()
+    }
+
+    pub async fn members_that_listen_get_what_is_sent_from_then_on(&mut self) {
+        let (topic, keys) = ("listened", keys(5));
+        self.topic(topic).await;
+        let bus = Arc::new(self.open());
+        for result in bus.publish_all(&messages(topic, &keys, 0..3)).await {
+            result.unwrap();
+        }
+        let stop = CancellationToken::new();
+        let mut listening = Vec::new();
+        for _ in 0..2 {
+            let mut all = subscription("listened.readers", &[topic]);
+            all.mode = Mode::Broadcast;
+            let (recorder, joined) = (Recorder::default(), all.joined.clone());
+            let (bus, handler, stop) = (Arc::clone(&bus), Arc::new(recorder.clone()), stop.clone());
+            let task = tokio::spawn(async move { bus.run(all, handler, stop).await });
+            tokio::time::timeout(DEADLINE, joined.wait()).await.unwrap();
+            listening.push((recorder, task));
+        }
+        for result in bus.publish_all(&messages(topic, &keys, 3..6)).await {
+            result.unwrap();
+        }
+        for (recorder, _) in &listening {
+            until("all are heard", async || {
+                (recorder.count() >= 15).then_some(())
+            })
+            .await;
+        }
+        stop.cancel();
+        for (recorder, task) in listening {
+            task.await.unwrap().unwrap();
+            for (key, numbers) in recorder.by_key() {
+                assert_eq!(numbers, [3, 4, 5], "{key}");
+            }
+        }
+    }
+
+    pub async fn a_user_proves_itself_over_tls(&mut self) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::copy(self.broker.ca(), path("ca.crt")).unwrap();
+        std::fs::write(path("username"), &self.user.name).unwrap();
+        std::fs::write(path("password"), &self.user.password).unwrap();
+        let topic = "protected";
+        self.topic(topic).await;
+        let options = options(&[
+            "--kafka-bootstrap-servers",
+            &self.broker.sasl_bootstrap(),
+            "--kafka-security-protocol",
+            "SASL_SSL",
+            "--kafka-sasl-mechanism",
+            "PLAIN",
+            "--kafka-credentials",
+            directory.path().to_str().unwrap(),
+        ]);
+        let open = || KafkaBus::new(options.clone(), "test", Metrics::default(), DRAIN).unwrap();
+        for result in open().publish_all(&messages(topic, &keys(2), 0..2)).await {
+            result.unwrap();
+        }
+        std::fs::write(path("password"), "wrong").unwrap();
+        let bus = open();
+        let batch = messages(topic, &keys(2), 2..3);
+        let refused = tokio::time::timeout(Duration::from_secs(3), bus.publish_all(&batch));
+        assert!(
+            refused.await.is_err(),
+            "a wrong password is as good as the right one"
+        );
+    }
+
+    async fn make_topic(&self, name: &str) {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap())
+            .create()
+            .unwrap();
+        let partitions = i32::try_from(PARTITIONS).unwrap();
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        for result in admin.create_topics(&[topic], &options).await.unwrap() {
+            result.unwrap();
+        }
+    }
+
+    /// Reads a topic from its beginning to its end, as no member of any group.
+    pub fn find(&self, topic: &str, key: &str) -> BTreeSet<u32> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap())
+            .set("group.id", "finder")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .create()
+            .unwrap();
+        let mut all = TopicPartitionList::new();
+        for partition in 0..i32::try_from(PARTITIONS).unwrap() {
+            all.add_partition_offset(topic, partition, Offset::Beginning)
+                .unwrap();
+        }
+        consumer.assign(&all).unwrap();
+        let (mut found, mut ends) = (BTreeSet::new(), BTreeSet::new());
+        while ends.len() < all.count() {
+            match consumer
+                .poll(DEADLINE)
+                .expect("neither a message nor an end")
+            {
+                Ok(message) if message.key() == Some(key.as_bytes()) => {
+                    found.insert(u32::try_from(message.partition()).unwrap());
+                }
+                Ok(_) => {}
+                Err(rdkafka::error::KafkaError::PartitionEOF(partition)) => {
+                    ends.insert(partition);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        found
+    }
+
+    pub async fn kill_and_bring_back(&mut self) {
+        self.broker.kill().unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.broker.restart().await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Rig for KafkaRig {
+    async fn topic(&mut self, name: &str) {
+        self.make_topic(name).await;
+    }
+
+    async fn bus(&mut self, _: &str) -> Arc<dyn EventBus> {
+        Arc::new(self.open())
+    }
+
+    async fn interrupt(&mut self) {
+        self.kill_and_bring_back().await;
+    }
+
+    async fn partitions_of(&mut self, topic: &str, key: &str) -> BTreeSet<u32> {
+        tokio::task::block_in_place(|| self.find(topic, key))
+    }
+
+    async fn gone(&mut self, _: Arc<dyn EventBus>) {}
+}

@@ -1,0 +1,244 @@
+//! Effects in a database: once, and in order, whatever is killed meanwhile.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use localcluster::standalone::Postgres;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgConnection, Row as _};
+use todo_bus::consumer::{Consumer, Failure, MIGRATION, Subscriber, list_parked, retry_parked};
+use todo_bus::{BusError, EventBus};
+use todo_contracts::Envelope;
+use todo_kit::database::Database;
+use todo_kit::database::migrate::{Migrations, Rights, Step};
+use todo_kit::metrics::Metrics;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::messages::{by_key, keys, messages, number};
+use crate::rig::{DEADLINE, Rig, subscription, until};
+
+const EFFECTS: Step = Step {
+    version: 100,
+    name: "effects",
+    // No unique key: an effect that happens twice is to be seen.
+    sql: "CREATE TABLE effects (position bigint GENERATED ALWAYS AS IDENTITY, key text, n bigint)",
+};
+
+async fn database(server: &mut Postgres) -> Database {
+    server.create_database("effects").unwrap();
+    let options = PgConnectOptions::new()
+        .host("127.0.0.1")
+        .port(server.port())
+        .database("effects")
+        .username("effects_owner");
+    let database = Database::with(options, 16);
+    let migrations = Migrations::new(Rights::Write, [MIGRATION, EFFECTS]);
+    migrations.run(&database).await.unwrap();
+    database
+}
+
+/// The numbers of each key in the order in which their effects were committed.
+async fn effects(database: &Database) -> Vec<(String, u64)> {
+    let rows = sqlx::query("SELECT key, n FROM effects ORDER BY position")
+        .fetch_all(database.pool())
+        .await
+        .unwrap();
+    let read = |row: &sqlx::postgres::PgRow| {
+        let n: i64 = row.try_get("n").unwrap();
+        (row.try_get("key").unwrap(), u64::try_from(n).unwrap())
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Writes a row for each message. Some it cannot handle, until it is mended.
+#[derive(Clone, Default)]
+struct Effects {
+    bad: BTreeSet<(String, u64)>,
+    is_mended: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Subscriber for Effects {
+    async fn apply(
+        &self,
+        transaction: &mut PgConnection,
+        _: &str,
+        message: &Envelope,
+    ) -> Result<(), Failure> {
+        let (key, n) = number(message);
+        sqlx::query("INSERT INTO effects (key, n) VALUES ($1, $2)")
+            .bind(&key)
+            .bind(i64::try_from(n).unwrap())
+            .execute(transaction)
+            .await?;
+        // After the effect: what is rolled back must not be seen.
+        if self.bad.contains(&(key, n)) && !self.is_mended.load(Ordering::Relaxed) {
+            return Err(Failure::Malformed("it is bad".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+struct Running {
+    bus: Arc<dyn EventBus>,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), BusError>>,
+    metrics: Metrics,
+}
+
+async fn start(
+    bus: Arc<dyn EventBus>,
+    group: &str,
+    topic: &str,
+    database: &Database,
+    effects: Effects,
+) -> Running {
+    let (metrics, stop) = (Metrics::default(), CancellationToken::new());
+    let consumer = Consumer::new(
+        group,
+        database.clone(),
+        Arc::clone(&bus),
+        effects,
+        metrics.clone(),
+    );
+    let subscription = subscription(group, &[topic]);
+    let joined = subscription.joined.clone();
+    let task = tokio::spawn(consumer.run(subscription, stop.clone()));
+    tokio::time::timeout(DEADLINE, joined.wait())
+        .await
+        .expect("it never gets messages");
+    Running {
+        bus,
+        stop,
+        task,
+        metrics,
+    }
+}
+
+impl Running {
+    async fn stop(self) -> Arc<dyn EventBus> {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(DEADLINE, self.task).await;
+        ended.expect("it does not end").unwrap().unwrap();
+        self.bus
+    }
+}
+
+pub async fn effects_happen_once_and_in_order_when_the_carrier_is_killed(rig: &mut dyn Rig) {
+    const COUNT: u64 = 150;
+    let (topic, group) = ("killed", "killed.writers");
+    rig.topic(topic).await;
+    let mut server = Postgres::start().await.unwrap();
+    let database = database(&mut server).await;
+    let keys = keys(8);
+    let bus = rig.bus(group).await;
+    let running = start(bus, group, topic, &database, Effects::default()).await;
+    let publishing = {
+        let (bus, sent) = (Arc::clone(&running.bus), messages(topic, &keys, 0..COUNT));
+        tokio::spawn(async move {
+            for part in sent.chunks(50) {
+                // Whoever has no acknowledgement sends again, as a relay does: from the first that was not taken.
+                while bus.publish_all(part).await.iter().any(Result::is_err) {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                tokio::time::sleep(Duration::from_millis(40)).await;
+            }
+        })
+    };
+    let count = async || effects(&database).await.len();
+    until("some are handled", async || {
+        (count().await >= 150).then_some(())
+    })
+    .await;
+    rig.interrupt().await;
+    let so_far = count().await;
+    until("it goes on", async || {
+        (count().await > so_far + 100).then_some(())
+    })
+    .await;
+    // The database too.
+    server.kill().unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.restart().await.unwrap();
+    tokio::time::timeout(DEADLINE, publishing)
+        .await
+        .expect("publishing never ends")
+        .unwrap();
+    let all = keys.len() * usize::try_from(COUNT).unwrap();
+    until("all are handled", async || {
+        (count().await >= all).then_some(())
+    })
+    .await;
+    for (key, numbers) in by_key(effects(&database).await) {
+        assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>(), "{key}");
+    }
+    rig.gone(running.stop().await).await;
+    assert_eq!(count().await, all, "something happened twice");
+}
+
+pub async fn a_bad_message_stops_its_subject_alone_and_goes_on_where_it_stopped(rig: &mut dyn Rig) {
+    const COUNT: u64 = 12;
+    let (topic, group) = ("bad", "bad.writers");
+    rig.topic(topic).await;
+    rig.topic(&format!("{group}.dlq")).await;
+    let mut server = Postgres::start().await.unwrap();
+    let database = database(&mut server).await;
+    let keys = keys(8);
+    let subscriber = Effects {
+        bad: [(keys[3].clone(), 4)].into(),
+        is_mended: Arc::default(),
+    };
+    let bus = rig.bus(group).await;
+    let running = start(bus, group, topic, &database, subscriber.clone()).await;
+    for result in running
+        .bus
+        .publish_all(&messages(topic, &keys, 0..COUNT))
+        .await
+    {
+        result.unwrap();
+    }
+    let others = (keys.len() - 1) * usize::try_from(COUNT).unwrap() + 4;
+    until("others go on", async || {
+        (effects(&database).await.len() >= others).then_some(())
+    })
+    .await;
+    let parked = until("the bad one is parked, and those behind it", async || {
+        let parked = list_parked(&database).await.unwrap();
+        (parked.len() == 8).then_some(parked)
+    })
+    .await;
+    assert!(parked[0].reason.contains("it is bad"), "{:?}", parked[0]);
+    assert!(parked[1].reason.contains("waits behind"), "{:?}", parked[1]);
+    assert!(parked.iter().all(|one| one.sequence_key == keys[3]));
+    assert_eq!(effects(&database).await.len(), others);
+    until("it is told", async || {
+        let text = running.metrics.text();
+        (text.contains("parked_messages 8") && text.contains("result=\"parked\"} 8")).then_some(())
+    })
+    .await;
+    let copies = rig.partitions_of(&format!("{group}.dlq"), &keys[3]).await;
+    assert_eq!(copies.len(), 1, "operators have a copy of the bad one");
+
+    // In vain, as long as it is not mended.
+    retry_parked(&database, group, &keys[3]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(list_parked(&database).await.unwrap().len(), 8);
+    subscriber.is_mended.store(true, Ordering::Relaxed);
+    retry_parked(&database, group, &keys[3]).await.unwrap();
+    until("nothing is parked any more", async || {
+        list_parked(&database)
+            .await
+            .unwrap()
+            .is_empty()
+            .then_some(())
+    })
+    .await;
+    for (key, numbers) in by_key(effects(&database).await) {
+        assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>(), "{key}");
+    }
+    rig.gone(running.stop().await).await;
+}

@@ -1,0 +1,91 @@
+//! What the suite needs of a transport.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use todo_bus::{BusError, EventBus, Handler, Joined, Mode, Subscription};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long anything may take before a test fails. Far more than it takes.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+/// Partitions of every topic.
+pub const PARTITIONS: u32 = 4;
+
+/// A transport, with all that is around it.
+#[async_trait]
+pub trait Rig: Send {
+    /// Makes a topic.
+    async fn topic(&mut self, name: &str);
+
+    /// A bus as another process of the group would have it.
+    async fn bus(&mut self, group: &str) -> Arc<dyn EventBus>;
+
+    /// Kills what carries the messages, and brings it back after a while. Messages are on their way meanwhile.
+    async fn interrupt(&mut self);
+
+    /// The partitions in which a key is found.
+    async fn partitions_of(&mut self, topic: &str, key: &str) -> BTreeSet<u32>;
+
+    /// A process has ended: what was started for it goes.
+    async fn gone(&mut self, bus: Arc<dyn EventBus>);
+}
+
+/// A member of a group at work.
+pub struct Member {
+    pub bus: Arc<dyn EventBus>,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), BusError>>,
+}
+
+impl Member {
+    /// Starts one, and waits until it gets messages.
+    pub async fn start(
+        bus: Arc<dyn EventBus>,
+        group: &str,
+        topics: &[&str],
+        handler: Arc<dyn Handler>,
+    ) -> Self {
+        let subscription = subscription(group, topics);
+        let (joined, stop) = (subscription.joined.clone(), CancellationToken::new());
+        let running = {
+            let (bus, stop) = (Arc::clone(&bus), stop.clone());
+            tokio::spawn(async move { bus.run(subscription, handler, stop).await })
+        };
+        tokio::time::timeout(DEADLINE, joined.wait())
+            .await
+            .expect("it never gets messages");
+        Self { bus, stop, running }
+    }
+
+    /// Tells it to end; it must end well.
+    pub async fn stop(self) -> Arc<dyn EventBus> {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(DEADLINE, self.running).await;
+        ended.expect("it does not end").unwrap().unwrap();
+        self.bus
+    }
+}
+
+pub fn subscription(group: &str, topics: &[&str]) -> Subscription {
+    Subscription {
+        group: group.to_owned(),
+        topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+        mode: Mode::Shared,
+        joined: Joined::default(),
+    }
+}
+
+/// Looks until there is something.
+pub async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -72,6 +72,15 @@ impl Daprd {
         self.server.log(NAME)
     }
 
+    /// Tells it to end: it commits what the application has handled. Blocks.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub fn stop(&mut self) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(20);
+        self.server.stop(PATIENCE)
+    }
+
     /// Kills it.
     ///
     /// # Errors
@@ -104,6 +113,8 @@ impl Daprd {
             "--dapr-listen-addresses",
             "127.0.0.1",
             "--enable-mtls=false",
+            "--dapr-graceful-shutdown-seconds",
+            "5",
         ]);
         if let Some(port) = self.config.app_port {
             let port = port.to_string();

@@ -85,7 +85,10 @@ async fn receive(
     if receiver.stop.is_cancelled() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let key = headers.get(KEY).and_then(|key| key.to_str().ok());
+    // A text of HTTP has no letters beyond English, a key may.
+    let key = headers
+        .get(KEY)
+        .and_then(|key| str::from_utf8(key.as_bytes()).ok());
     let delivery = Delivery::read(&topic, key.map(str::to_owned), &body);
     match receiver.handler.handle(&[delivery]).await {
         Verdict::Done | Verdict::Retry { done: 1.., .. } => answer("SUCCESS"),

@@ -90,6 +90,9 @@ impl Rig for DaprRig {
     }
 
     async fn gone(&mut self, bus: Arc<dyn EventBus>) {
-        self.sidecars.retain(|(of, _)| !Arc::ptr_eq(of, &bus));
+        let is_its = |(of, _): &mut (Arc<dyn EventBus>, Daprd)| Arc::ptr_eq(of, &bus);
+        for (_, mut daprd) in self.sidecars.extract_if(.., is_its) {
+            tokio::task::block_in_place(|| daprd.stop()).unwrap();
+        }
     }
 }

@@ -124,6 +124,7 @@ impl Handler for Recorder {
                 tokio::time::sleep(slow).await;
             }
             let message = delivery.message.as_ref().unwrap();
+            assert_eq!(delivery.key, message.subject, "the key is not told");
             let mut record = self.0.lock().unwrap();
             record.seen.push(message.clone());
             if let Some(times) = record.again.get_mut(&number(message))

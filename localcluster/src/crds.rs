@@ -16,7 +16,9 @@ use serde_json::value::RawValue;
 use crate::cache::key;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Progress};
-use crate::tools::{ARGO_ROLLOUTS, CRDS, KWOK, Recipe, Tools, go, output};
+use crate::tools::{
+    ARGO_CD, ARGO_ROLLOUTS, CLOUDNATIVE_PG, CRDS, KEDA, KWOK, Recipe, TRAEFIK, Tools, go, output,
+};
 
 /// A project whose custom resources the operator writes or reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,7 +102,7 @@ impl Peer {
                 &["manifests/crds"],
             ),
             Self::ArgoCd => (
-                CRDS,
+                ARGO_CD,
                 "github.com/argoproj/argo-cd/v3",
                 &[
                     "manifests/crds/application-crd.yaml",
@@ -118,7 +120,7 @@ impl Peer {
                 &["deploy/crds"],
             ),
             Self::CloudNativePg => (
-                CRDS,
+                CLOUDNATIVE_PG,
                 "github.com/cloudnative-pg/cloudnative-pg",
                 &["config/crd/bases"],
             ),
@@ -129,7 +131,7 @@ impl Peer {
                 "istio.io/api",
                 &["kubernetes/customresourcedefinitions.gen.yaml"],
             ),
-            Self::Keda => (CRDS, "github.com/kedacore/keda/v2", &["config/crd/bases"]),
+            Self::Keda => (KEDA, "github.com/kedacore/keda/v2", &["config/crd/bases"]),
             // The other kinds of this operator are several megabytes that nothing here reads.
             Self::PrometheusOperator => (
                 CRDS,
@@ -142,7 +144,7 @@ impl Peer {
             ),
             Self::Strimzi => return None,
             Self::Traefik => (
-                CRDS,
+                TRAEFIK,
                 "github.com/traefik/traefik/v3",
                 &["docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml"],
             ),
@@ -217,15 +219,7 @@ fn extract(tools: &Tools, name: &str, source: &Source, progress: &dyn Progress) 
             what: &what,
             steps: None,
         });
-        let recipe = work.join("module");
-        source.recipe.write_to(&recipe)?;
-        let mut download = go(&recipe);
-        // Not `go list -m`: that would load the whole graph of every module named beside it.
-        download
-            .args(["mod", "download", "-json"])
-            .arg(format!("{}@{version}", source.module));
-        let dir = downloaded_dir(&output(download, &what)?, source.module)?;
-        fs::remove_dir_all(&recipe).map_err(Error::io("remove", &recipe))?;
+        let dir = module_dir(&source.recipe, source.module, &work.join("module"), &what)?;
         for path in source.paths {
             for file in yaml_files(&dir.join(path))? {
                 let text = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
@@ -238,6 +232,25 @@ fn extract(tools: &Tools, name: &str, source: &Source, progress: &dyn Progress) 
         });
         Ok(())
     })
+}
+
+/// The directory of a pinned module in Go's own cache, downloaded first if need be. Go runs in `work`, which is removed.
+pub(crate) fn module_dir(
+    recipe: &Recipe,
+    module: &str,
+    work: &Path,
+    what: &str,
+) -> Result<PathBuf> {
+    let version = recipe.version(module)?;
+    recipe.write_to(work)?;
+    let mut download = go(work);
+    // Not `go list -m`: that would load the whole graph of every module named beside it.
+    download
+        .args(["mod", "download", "-json"])
+        .arg(format!("{module}@{version}"));
+    let dir = downloaded_dir(&output(download, what)?, module)?;
+    fs::remove_dir_all(work).map_err(Error::io("remove", work))?;
+    Ok(dir)
 }
 
 pub(crate) fn downloaded_dir(json: &str, module: &str) -> Result<PathBuf> {

@@ -79,6 +79,16 @@ pub enum Error {
         /// The log's last lines.
         tail: String,
     },
+    /// Something in the cluster does not serve.
+    #[error(
+        "{object} did not serve within {seconds} s: see `kubectl describe` and `kubectl logs` of it and its pods"
+    )]
+    NotServing {
+        /// Kind, namespace and name.
+        object: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// A process did not end although it was told to.
     #[error("process {pid} ({part}) is still there {seconds} s after SIGKILL")]
     NotStopped {

@@ -31,7 +31,7 @@ pub enum Event<'a> {
     Ready {
         /// Which one.
         what: &'a str,
-        /// Since the start of the cluster.
+        /// Since the start of the cluster, or of the installation of peers.
         took: Duration,
     },
 }

@@ -10,6 +10,14 @@ use crate::error::{Error, Result};
 use crate::node;
 use crate::process::Directory;
 
+/// What a real node consists of.
+const NODE: [Part; 4] = [
+    Part::KubeProxy,
+    Part::Kubelet,
+    Part::Containerd,
+    Part::Namespaces,
+];
+
 /// Names of the processes that run in the directory of a detached cluster.
 ///
 /// # Errors
@@ -44,9 +52,9 @@ pub fn stop_all(state: &Path, keep: &[String]) -> Result<Vec<String>> {
         let directory = Directory::open(state)?;
         for mut process in names.iter().filter_map(|name| directory.find(name)) {
             // Nothing on a real node is asked: all that it has goes.
-            let patience = match process.name() {
-                name if name == Part::Namespaces.name() => Duration::ZERO,
-                _ => Duration::from_secs(3),
+            let patience = match NODE.map(Part::name).contains(&process.name()) {
+                true => Duration::ZERO,
+                false => Duration::from_secs(3),
             };
             process.stop(patience)?;
         }

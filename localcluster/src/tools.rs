@@ -18,8 +18,8 @@ pub(crate) struct Recipe {
     pub(crate) name: &'static str,
     pub(crate) go_mod: &'static str,
     pub(crate) go_sum: &'static str,
-    /// A program of our own beside the module files: its path and text.
-    pub(crate) program: Option<(&'static str, &'static str)>,
+    /// What is ours beside the module files, by path: programs, and modules that stand in for others.
+    pub(crate) sources: &'static [(&'static str, &'static str)],
 }
 
 macro_rules! recipe {
@@ -28,12 +28,12 @@ macro_rules! recipe {
             name: $name,
             go_mod: include_str!(concat!("../", $name, "/go.mod")),
             go_sum: include_str!(concat!("../", $name, "/go.sum")),
-            program: None,
+            sources: &[],
         }
     };
-    ($name:literal, $program:literal) => {
+    ($name:literal, $($source:literal),+ $(,)?) => {
         Recipe {
-            program: Some(($program, include_str!(concat!("../", $name, "/", $program)))),
+            sources: &[$(($source, include_str!(concat!("../", $name, "/", $source)))),+],
             ..recipe!($name)
         }
     };
@@ -48,6 +48,40 @@ pub(crate) const COREDNS: Recipe = recipe!("coredns");
 pub(crate) const LOCAL_PATH_PROVISIONER: Recipe =
     recipe!("local-path-provisioner", "volume/main.go");
 pub(crate) const DAPR: Recipe = recipe!("dapr");
+pub(crate) const CLOUDNATIVE_PG: Recipe = recipe!("cloudnative-pg");
+pub(crate) const KEDA: Recipe = recipe!("keda");
+pub(crate) const TRAEFIK: Recipe = recipe!(
+    "traefik",
+    "acme/acme/acme.go",
+    "acme/certcrypto/certcrypto.go",
+    "acme/certificate/certificate.go",
+    "acme/challenge/challenge.go",
+    "acme/challenge/dns01/dns01.go",
+    "acme/challenge/http01/http01.go",
+    "acme/challenge/tlsalpn01/tlsalpn01.go",
+    "acme/go.mod",
+    "acme/lego/lego.go",
+    "acme/log/log.go",
+    "acme/providers/dns/dns.go",
+    "acme/registration/registration.go",
+    "ext/ext.go",
+    "ext/go.mod",
+    "http-auth/auth.go",
+    "http-auth/go.mod",
+);
+pub(crate) const ARGO_CD: Recipe = recipe!("argo-cd");
+pub(crate) const KUSTOMIZE: Recipe = recipe!("kustomize");
+pub(crate) const PROMETHEUS: Recipe = recipe!("prometheus");
+pub(crate) const GIT_SERVER: Recipe = recipe!("git-server", "main.go");
+
+/// The jars of Kafka.
+pub(crate) const KAFKA_POM: &str = include_str!("../kafka/pom.xml");
+const KAFKA_LOG4J: &str = include_str!("../kafka/log4j2.properties");
+
+/// A key for all that Kafka's directory is made from.
+pub(crate) fn kafka_key() -> String {
+    key([KAFKA_POM, KAFKA_LOG4J, crate::kafka::FORMAT_PROPERTIES])
+}
 
 impl Recipe {
     /// The version that the module file requires of `module`.
@@ -62,7 +96,7 @@ impl Recipe {
     pub(crate) fn write_to(&self, dir: &Path) -> Result<()> {
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let modules = [("go.mod", self.go_mod), ("go.sum", self.go_sum)];
-        for (name, content) in modules.into_iter().chain(self.program) {
+        for (name, content) in modules.into_iter().chain(self.sources.iter().copied()) {
             let path = dir.join(name);
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
@@ -114,13 +148,29 @@ pub enum Tool {
     LocalPathProvisioner,
     /// Makes and removes a volume's directory for local-path-provisioner.
     VolumeHelper,
+    /// CloudNativePG: operator, and manager of each instance of PostgreSQL.
+    CloudNativePg,
+    /// KEDA's operator.
+    KedaOperator,
+    /// Gives KEDA's metrics to the HPA controller.
+    KedaAdapter,
+    /// The proxy in front of the pods.
+    Traefik,
+    /// All of Argo CD: which part it is depends on the name by which it is called.
+    ArgoCd,
+    /// Renders manifests for Argo CD.
+    Kustomize,
+    /// Serves Git repositories.
+    GitServer,
+    /// Collects metrics of pods.
+    Prometheus,
     /// The sidecar of Dapr.
     Daprd,
 }
 
 impl Tool {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 21] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -133,6 +183,14 @@ impl Tool {
         Self::CoreDns,
         Self::LocalPathProvisioner,
         Self::VolumeHelper,
+        Self::CloudNativePg,
+        Self::KedaOperator,
+        Self::KedaAdapter,
+        Self::Traefik,
+        Self::ArgoCd,
+        Self::Kustomize,
+        Self::GitServer,
+        Self::Prometheus,
         Self::Daprd,
     ];
 
@@ -143,6 +201,18 @@ impl Tool {
         Self::CoreDns,
         Self::LocalPathProvisioner,
         Self::VolumeHelper,
+    ];
+
+    /// What runs in pods of a real node when somebody asks for it: the peers themselves.
+    pub const PEERS: [Self; 8] = [
+        Self::CloudNativePg,
+        Self::KedaOperator,
+        Self::KedaAdapter,
+        Self::Traefik,
+        Self::ArgoCd,
+        Self::Kustomize,
+        Self::GitServer,
+        Self::Prometheus,
     ];
 
     /// What the services are tested with, besides Kafka.
@@ -164,6 +234,14 @@ impl Tool {
             Self::CoreDns => "coredns",
             Self::LocalPathProvisioner => "local-path-provisioner",
             Self::VolumeHelper => "volume-helper",
+            Self::CloudNativePg => "cloudnative-pg",
+            Self::KedaOperator => "keda-operator",
+            Self::KedaAdapter => "keda-adapter",
+            Self::Traefik => "traefik",
+            Self::ArgoCd => "argocd",
+            Self::Kustomize => "kustomize",
+            Self::GitServer => "git-server",
+            Self::Prometheus => "prometheus",
             Self::Daprd => "daprd",
         }
     }
@@ -181,6 +259,13 @@ impl Tool {
             Self::RolloutsController => ARGO_ROLLOUTS,
             Self::CoreDns => COREDNS,
             Self::LocalPathProvisioner | Self::VolumeHelper => LOCAL_PATH_PROVISIONER,
+            Self::CloudNativePg => CLOUDNATIVE_PG,
+            Self::KedaOperator | Self::KedaAdapter => KEDA,
+            Self::Traefik => TRAEFIK,
+            Self::ArgoCd => ARGO_CD,
+            Self::Kustomize => KUSTOMIZE,
+            Self::GitServer => GIT_SERVER,
+            Self::Prometheus => PROMETHEUS,
             Self::Daprd => DAPR,
         }
     }
@@ -199,6 +284,14 @@ impl Tool {
             Self::CoreDns => "github.com/coredns/coredns",
             Self::LocalPathProvisioner => "github.com/rancher/local-path-provisioner",
             Self::VolumeHelper => "todo-operator.dev/localcluster/local-path-provisioner/volume",
+            Self::CloudNativePg => "github.com/cloudnative-pg/cloudnative-pg/cmd/manager",
+            Self::KedaOperator => "github.com/kedacore/keda/v2/cmd/operator",
+            Self::KedaAdapter => "github.com/kedacore/keda/v2/cmd/adapter",
+            Self::Traefik => "github.com/traefik/traefik/v3/cmd/traefik",
+            Self::ArgoCd => "github.com/argoproj/argo-cd/v3/cmd",
+            Self::Kustomize => "sigs.k8s.io/kustomize/kustomize/v5",
+            Self::GitServer => "todo-operator.dev/localcluster/git-server",
+            Self::Prometheus => "github.com/prometheus/prometheus/cmd/prometheus",
             Self::Daprd => "github.com/dapr/dapr/cmd/daprd",
         }
     }
@@ -206,6 +299,8 @@ impl Tool {
     /// Build tags.
     const fn tags(self) -> &'static str {
         match self {
+            // The other ways to find pods and machines are most of the program, and want modules that are hard to get.
+            Self::Prometheus => "remove_all_sd,enable_kubernetes_sd",
             // The brokers and stores that Dapr itself calls stable, Kafka among them.
             Self::Daprd => "stablecomponents",
             _ => "",
@@ -214,7 +309,26 @@ impl Tool {
 
     /// The version of its module.
     pub(crate) fn version(self) -> Result<&'static str> {
+        // All of it is ours: it is as old as this crate.
+        if self == Self::GitServer {
+            return Ok(concat!("v", env!("CARGO_PKG_VERSION")));
+        }
         self.recipe().version(self.module())
+    }
+
+    /// The version by which people know it.
+    pub(crate) fn number(self) -> Result<String> {
+        let version = self.version()?.trim_start_matches('v');
+        // Prometheus 3.14.0 is the version 0.314.0 of its module: 3.x has no module path of its own.
+        if self == Self::Prometheus
+            && let Some((major, rest)) = version
+                .strip_prefix("0.")
+                .and_then(|version| version.split_at_checked(1))
+        {
+            let rest = rest.strip_prefix('0').unwrap_or(rest);
+            return Ok(format!("{major}.{rest}"));
+        }
+        Ok(version.to_owned())
     }
 
     const fn module(self) -> &'static str {
@@ -232,11 +346,53 @@ impl Tool {
             Self::LocalPathProvisioner | Self::VolumeHelper => {
                 "github.com/rancher/local-path-provisioner"
             }
+            Self::CloudNativePg => "github.com/cloudnative-pg/cloudnative-pg",
+            Self::KedaOperator | Self::KedaAdapter => "github.com/kedacore/keda/v2",
+            Self::Traefik => "github.com/traefik/traefik/v3",
+            Self::ArgoCd => "github.com/argoproj/argo-cd/v3",
+            Self::Kustomize => "sigs.k8s.io/kustomize/kustomize/v5",
+            Self::GitServer => "todo-operator.dev/localcluster/git-server",
+            Self::Prometheus => "github.com/prometheus/prometheus",
             Self::Daprd => "github.com/dapr/dapr",
         }
     }
 
+    /// The variable from which a program tells its version, where the source does not have it and something is decided by it or
+    /// written with it.
+    const fn version_variable(self) -> Option<&'static str> {
+        match self {
+            Self::KedaOperator | Self::KedaAdapter => {
+                Some("github.com/kedacore/keda/v2/version.Version")
+            }
+            Self::Traefik => Some("github.com/traefik/traefik/v3/pkg/version.Version"),
+            Self::ArgoCd => Some("github.com/argoproj/argo-cd/v3/common.version"),
+            Self::Prometheus => Some("github.com/prometheus/common/version.Version"),
+            _ => None,
+        }
+    }
+
+    /// A key for all that it is made from.
+    pub(crate) fn key(self) -> Result<String> {
+        let (recipe, ldflags, tags) = (self.recipe(), self.ldflags()?, self.tags());
+        let inputs = [
+            recipe.go_mod,
+            recipe.go_sum,
+            &ldflags,
+            self.package(),
+            std::env::consts::OS,
+            std::env::consts::ARCH,
+        ];
+        Ok(key(inputs
+            .into_iter()
+            .chain(recipe.sources.iter().map(|(_, text)| *text))
+            .chain(Some(tags).filter(|tags| !tags.is_empty()))))
+    }
+
     fn ldflags(self) -> Result<String> {
+        if let Some(variable) = self.version_variable() {
+            let version = self.number()?;
+            return Ok(format!("-s -w -X {variable}={version}"));
+        }
         if self.recipe().name != KUBERNETES.name {
             return Ok("-s -w".to_owned());
         }
@@ -278,20 +434,8 @@ impl Tools {
     /// # Errors
     /// If Go is missing or the build fails.
     pub fn ensure(&self, tool: Tool, progress: &dyn Progress) -> Result<PathBuf> {
-        let recipe = tool.recipe();
-        let ldflags = tool.ldflags()?;
-        let inputs = [
-            recipe.go_mod,
-            recipe.go_sum,
-            &ldflags,
-            tool.package(),
-            std::env::consts::OS,
-            std::env::consts::ARCH,
-        ];
-        let tags = Some(tool.tags()).filter(|tags| !tags.is_empty());
-        let program = recipe.program.map(|(_, text)| text);
-        let key = key(inputs.into_iter().chain(tags).chain(program));
-        let dir = self.cache.entry(tool.name(), &key, |work| {
+        let (recipe, ldflags, tags) = (tool.recipe(), tool.ldflags()?, tool.tags());
+        let dir = self.cache.entry(tool.name(), &tool.key()?, |work| {
             let what = format!("{} {}", tool.name(), tool.version()?);
             let begun = Instant::now();
             let module = work.join("module");
@@ -303,7 +447,7 @@ impl Tools {
             });
             let mut build = go(&module);
             build
-                .args(["build", "-v", "-trimpath", "-tags", tool.tags()])
+                .args(["build", "-v", "-trimpath", "-tags", tags])
                 .args(["-ldflags", &ldflags, "-o"])
                 .arg(work.join(tool.name()))
                 .arg(tool.package());
@@ -330,33 +474,27 @@ impl Tools {
     /// # Errors
     /// If Maven or Java is missing or a download fails.
     pub fn ensure_kafka(&self, progress: &dyn Progress) -> Result<PathBuf> {
-        const POM: &str = include_str!("../kafka/pom.xml");
-        const LOG4J: &str = include_str!("../kafka/log4j2.properties");
-        self.cache.entry(
-            "kafka",
-            &key([POM, LOG4J, crate::kafka::FORMAT_PROPERTIES]),
-            |work| {
-                let what = "Kafka";
-                let begun = Instant::now();
-                progress.event(Event::Begin { what, steps: None });
-                let pom = work.join("pom.xml");
-                fs::write(&pom, POM).map_err(Error::io("write", &pom))?;
-                let log4j = work.join("log4j2.properties");
-                fs::write(&log4j, LOG4J).map_err(Error::io("write", &log4j))?;
-                let mut mvn = dying_with_us("mvn");
-                mvn.args(["-q", "-B", "-f"])
-                    .arg(&pom)
-                    .args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
-                mvn.arg(format!("-DoutputDirectory={}", work.join("libs").display()));
-                run(mvn, what, |_| {})?;
-                crate::kafka::format_template(work)?;
-                progress.event(Event::End {
-                    what,
-                    took: begun.elapsed(),
-                });
-                Ok(())
-            },
-        )
+        self.cache.entry("kafka", &kafka_key(), |work| {
+            let what = "Kafka";
+            let begun = Instant::now();
+            progress.event(Event::Begin { what, steps: None });
+            let pom = work.join("pom.xml");
+            fs::write(&pom, KAFKA_POM).map_err(Error::io("write", &pom))?;
+            let log4j = work.join("log4j2.properties");
+            fs::write(&log4j, KAFKA_LOG4J).map_err(Error::io("write", &log4j))?;
+            let mut mvn = dying_with_us("mvn");
+            mvn.args(["-q", "-B", "-f"])
+                .arg(&pom)
+                .args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
+            mvn.arg(format!("-DoutputDirectory={}", work.join("libs").display()));
+            run(mvn, what, |_| {})?;
+            crate::kafka::format_template(work)?;
+            progress.event(Event::End {
+                what,
+                took: begun.elapsed(),
+            });
+            Ok(())
+        })
     }
 
     /// Builds everything that a real node needs beside that.
@@ -381,13 +519,16 @@ impl Tools {
         self.ensure_npm(progress).map(drop)
     }
 
-    /// Builds everything that a full local cluster needs, without what only a real node needs.
+    /// Builds everything that a full local cluster needs, without what only a real node, the peers on it or the services need.
     ///
     /// # Errors
     /// If one of them cannot be built.
     pub fn ensure_all(&self, progress: &dyn Progress) -> Result<()> {
         for tool in Tool::ALL {
-            if !Tool::REAL_NODE.contains(&tool) && !Tool::SERVICES.contains(&tool) {
+            let is_apart = [&Tool::REAL_NODE[..], &Tool::PEERS, &Tool::SERVICES]
+                .iter()
+                .any(|tools| tools.contains(&tool));
+            if !is_apart {
                 self.ensure(tool, progress)?;
             }
         }
@@ -542,15 +683,16 @@ mod tests {
     #[test]
     fn every_tool_has_a_pinned_version() {
         for tool in Tool::ALL {
-            assert!(
-                tool.recipe()
-                    .version(tool.module())
-                    .unwrap()
-                    .starts_with('v'),
-                "{}",
-                tool.name()
-            );
+            assert!(tool.version().unwrap().starts_with('v'), "{}", tool.name());
         }
+    }
+
+    #[test]
+    fn versions_are_stamped_where_the_source_has_none() {
+        let flags = |tool: Tool| tool.ldflags().unwrap();
+        assert!(flags(Tool::ArgoCd).ends_with("/common.version=3.2.11"));
+        assert!(flags(Tool::Prometheus).ends_with("/version.Version=3.14.0"));
+        assert_eq!(flags(Tool::CloudNativePg), "-s -w");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use localcluster::image::debian::{Base, CA_BUNDLE, Package, packages_of};
 use localcluster::image::{Archive, Content, Layer, Recipe, Written};
 
 use crate::progress::{heading, shown};
-use crate::release::{self, Program};
+use crate::release::{self, Profile, Program};
 use crate::{prerequisites, repository};
 
 /// Arguments of `cargo xtask image`.
@@ -52,10 +52,7 @@ static IMAGES: [Image; 2] = [
     Image {
         name: "operator",
         repository: "todo-operator",
-        program: Program {
-            package: "todo-operator-controller",
-            binary: "todo-operator",
-        },
+        program: release::OPERATOR,
         description: "A Kubernetes operator for event-driven applications",
         packages: &PACKAGES,
         port: Some(8080),
@@ -95,23 +92,48 @@ pub fn run(args: &Args) -> Result<()> {
         }
         return Ok(());
     }
-    let root = repository::root()?;
-    let created = created(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())?;
-    let revision = revision(&root);
     prerequisites::ensure(false)?;
     let is_asked =
         |image: &&Image| args.names.is_empty() || args.names.iter().any(|name| name == image.name);
     for image in IMAGES.iter().filter(is_asked) {
         heading(&format!("Image {}", image.name));
-        let program = release::program(&root, image.program)?;
+        let Prepared {
+            program,
+            recipe,
+            packages,
+        } = prepare(image, Profile::Release)?;
         let to = output(args, &program)?.join(format!("{}.tar", image.name));
-        let (recipe, packages) = recipe(image, &program, revision.as_deref())?;
-        let written = recipe.created(created).write(&Cache::from_env(), &to)?;
+        let written = recipe.write(&Cache::from_env(), &to)?;
         // Nobody is to load what does not work.
         let tried = try_out(image, &written).inspect_err(|_| drop(fs::remove_file(&to)))?;
         println!("{}", report(&written, &packages, &tried));
     }
     Ok(())
+}
+
+/// The recipe of an image of the table, whose program is built first.
+pub fn recipe(name: &str, profile: Profile) -> Result<Recipe> {
+    let image = IMAGES.iter().find(|image| image.name == name);
+    let image = image.with_context(|| format!("there is no image {name:?}"))?;
+    Ok(prepare(image, profile)?.recipe)
+}
+
+struct Prepared {
+    program: PathBuf,
+    recipe: Recipe,
+    packages: Vec<Package>,
+}
+
+fn prepare(image: &Image, profile: Profile) -> Result<Prepared> {
+    let root = repository::root()?;
+    let created = created(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())?;
+    let program = release::program(&root, image.program, profile)?;
+    let (recipe, packages) = describe(image, &program, revision(&root).as_deref())?;
+    Ok(Prepared {
+        program,
+        recipe: recipe.created(created),
+        packages,
+    })
 }
 
 fn output(args: &Args, program: &Path) -> Result<PathBuf> {
@@ -128,7 +150,11 @@ fn output(args: &Args, program: &Path) -> Result<PathBuf> {
     }
 }
 
-fn recipe(image: &Image, program: &Path, revision: Option<&str>) -> Result<(Recipe, Vec<Package>)> {
+fn describe(
+    image: &Image,
+    program: &Path,
+    revision: Option<&str>,
+) -> Result<(Recipe, Vec<Package>)> {
     let cache = Cache::from_env();
     let mut packages = packages_of(program)?;
     packages.extend(image.packages.iter().map(|package| (*package).to_owned()));

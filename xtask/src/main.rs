@@ -2,7 +2,10 @@
 
 mod bench;
 mod codegen;
+mod config_repo;
+mod deploy;
 mod down;
+mod e2e;
 mod image;
 mod peer_models;
 mod prerequisites;
@@ -39,6 +42,8 @@ enum Task {
     Down,
     /// Run everything that CI runs.
     Test(test::Args),
+    /// Show on a real node, with the real peers, that what is promised happens.
+    E2e(e2e::Args),
     /// Write what is generated from types in Rust: resource definitions, contracts, reference pages.
     Codegen(codegen::Args),
     /// Keep today's contracts of the services, for later versions to be compared with.
@@ -59,6 +64,7 @@ fn main() -> ExitCode {
         Task::Up(args) => up::run(args),
         Task::Down => down::run(),
         Task::Test(args) => test::run(&args),
+        Task::E2e(args) => e2e::run(&args),
         Task::Codegen(args) => codegen::run(&args),
         Task::ReleaseContracts => release_contracts::run(),
         Task::Image(args) => image::run(&args),

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use localcluster::peers;
 
 use crate::progress::heading;
 
@@ -109,6 +110,12 @@ static REAL_NODE: [Need; 6] = [
     },
 ];
 
+static PEERS: [Need; 1] = [Need {
+    what: "Git",
+    package: Some("git"),
+    is_met: || runs("git", &["--version"]),
+}];
+
 static SERVICES: [Need; 2] = [
     Need {
         what: "PostgreSQL 15 or later",
@@ -142,15 +149,6 @@ static GENERATORS: [Need; 2] = [
     },
 ];
 
-/// Debian keeps its programs away from PATH, one folder a version.
-fn has_postgresql() -> bool {
-    let mut versions = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    versions.any(|version| version.path().join("bin/initdb").exists())
-}
-
 /// Makes sure that the services can be tested: with a real database, and their contracts in other languages.
 pub fn ensure_services() -> Result<()> {
     meet(&[&SERVICES, &GENERATORS])
@@ -170,6 +168,17 @@ pub fn ensure(with_cluster: bool) -> Result<()> {
 /// Makes sure that a local cluster can have a real node, for which one must be root anyway.
 pub fn ensure_real_node() -> Result<()> {
     meet(&[&REAL_NODE])
+}
+
+/// Makes sure that peers can run on a real node: one of them serves a Git repository, which is filled from here, and their images are
+/// made of Debian's packages.
+pub fn ensure_peers() -> Result<()> {
+    meet(&[&PEERS])?;
+    if peers::check_packages().is_ok() {
+        return Ok(());
+    }
+    apt_get(&["update", "-qq"])?;
+    peers::check_packages().context("the peers' images cannot be made on this system")
 }
 
 fn meet(needs: &[&'static [Need]]) -> Result<()> {
@@ -275,6 +284,15 @@ fn output(program: &str, args: &[&str]) -> Option<String> {
         .ok()?;
     // Java writes its version to standard error.
     Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// Debian keeps its programs away from PATH, one folder a version.
+fn has_postgresql() -> bool {
+    let mut versions = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    versions.any(|version| version.path().join("bin/initdb").exists())
 }
 
 fn java() -> Option<String> {

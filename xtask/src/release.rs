@@ -1,4 +1,4 @@
-//! The release builds of our programs, this one among them.
+//! Builds of our programs, this one among them.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::repository::cargo;
 
-const OPERATOR: Program = Program {
+/// The operator.
+pub const OPERATOR: Program = Program {
     package: "todo-operator-controller",
     binary: "todo-operator",
 };
@@ -27,6 +28,28 @@ pub struct Program {
     pub binary: &'static str,
 }
 
+/// How much time is spent on optimising.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// All that it takes: what is released, and what is measured.
+    Release,
+    /// Little: for what is built again and again.
+    Quick,
+    /// None.
+    Debug,
+}
+
+impl Profile {
+    /// By its name in Cargo.toml.
+    const fn argument(self) -> &'static str {
+        match self {
+            Self::Release => "--profile=release",
+            Self::Quick => "--profile=sim",
+            Self::Debug => "--profile=dev",
+        }
+    }
+}
+
 /// Whether this program was built without optimisation.
 pub const fn is_debug_build() -> bool {
     cfg!(debug_assertions)
@@ -34,36 +57,40 @@ pub const fn is_debug_build() -> bool {
 
 /// Builds the operator and this program, and becomes the optimised build of this one, with the same arguments. Returns only if that fails.
 pub fn continue_in(root: &Path) -> Result<()> {
-    let load = build(root, OPERATOR, LOAD)?;
+    let load = build(root, &[OPERATOR, LOAD], LOAD, Profile::Release)?;
     let error = Command::new(&load).args(std::env::args_os().skip(1)).exec();
     Err(error).with_context(|| format!("cannot run {}", load.display()))
 }
 
-/// The optimised operator.
+/// The optimised operator, as [`continue_in`] has built it.
 pub fn operator(root: &Path) -> Result<PathBuf> {
-    program(root, OPERATOR)
+    build(root, &[OPERATOR, LOAD], OPERATOR, Profile::Release)
 }
 
-/// An optimised program.
-pub fn program(root: &Path, program: Program) -> Result<PathBuf> {
-    build(root, program, program)
+/// A program, with no more of its dependencies than it asks for itself.
+pub fn program(root: &Path, program: Program, profile: Profile) -> Result<PathBuf> {
+    build(root, &[program], program, profile)
 }
 
-/// Builds a program and this one, in one go so that they share their dependencies, and gives the path of `wanted`, which is one of them.
-fn build(root: &Path, program: Program, wanted: Program) -> Result<PathBuf> {
+/// Builds programs in one go, so that they share their dependencies, and gives the path of `wanted`, which is one of them.
+fn build(root: &Path, programs: &[Program], wanted: Program, profile: Profile) -> Result<PathBuf> {
     let mut command = cargo(root);
     command.args([
         "build",
-        "--release",
+        profile.argument(),
         "--message-format",
         "json-render-diagnostics",
     ]);
-    for Program { package, binary } in [program, LOAD] {
+    for Program { package, binary } in programs {
         command.args(["--package", package, "--bin", binary]);
     }
     let output = output(command).context("cannot run cargo")?;
     if !output.status.success() {
-        bail!("the release build failed ({}), see above", output.status);
+        bail!(
+            "the build of {} failed ({}), see above",
+            wanted.binary,
+            output.status
+        );
     }
     let messages = String::from_utf8_lossy(&output.stdout);
     executable(&messages, wanted.binary)

@@ -5,18 +5,15 @@ use std::process::Command;
 
 use crate::repository::cargo;
 
-/// What compares the simulated API server with a real one.
-pub const FIDELITY: [&str; 9] = [
-    "test",
-    "--profile",
-    "sim",
-    "--package",
-    "todo-operator-sim",
-    "--test",
-    "fidelity",
-    "--features",
-    "mutants",
-];
+/// Compares the simulated API server with a real one, optimised.
+pub fn fidelity(root: &Path) -> Command {
+    let mut command = cargo(root);
+    command
+        .args(["test", "--quiet", "--profile", "sim"])
+        .args(["--package", "todo-operator-sim", "--features", "mutants"])
+        .args(["--test", "fidelity", "--", "--nocapture"]);
+    command
+}
 
 /// Runs the simulation, optimised.
 pub fn command(root: &Path, arguments: &[&str]) -> Command {

@@ -9,7 +9,7 @@ use localcluster::{Cache, Tools};
 
 use crate::progress::{done, heading, shown};
 use crate::repository::{cargo, root};
-use crate::{codegen, prerequisites, simulation};
+use crate::{codegen, e2e, prerequisites, simulation};
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args, Debug)]
@@ -18,6 +18,9 @@ pub struct Args {
     #[arg(long)]
     pub full: bool,
 }
+
+/// The feature with which tests that take long are built.
+const PEERS: &str = "localcluster/test-peers";
 
 /// Runs all checks, and stops at the first that fails.
 pub fn run(args: &Args) -> Result<()> {
@@ -33,6 +36,8 @@ pub fn run(args: &Args) -> Result<()> {
             "clippy",
             "--workspace",
             "--all-targets",
+            "--features",
+            PEERS,
             "--",
             "-D",
             "warnings",
@@ -52,11 +57,33 @@ pub fn run(args: &Args) -> Result<()> {
     }
     step(&root, "Tests", &["test", "--workspace"], args.full)?;
     play(&root, args.full)?;
+    heading("Cases on a real node");
+    if nix::unistd::geteuid().is_root() {
+        e2e::test(args.full)?;
+    } else {
+        eprintln!("  left out: they need root");
+    }
     if args.full {
+        peers(&root)?;
         licences(&root)?;
     }
     done("everything passed", begun.elapsed());
     Ok(())
+}
+
+/// Installs the peers themselves, and uses them.
+fn peers(root: &Path) -> Result<()> {
+    prerequisites::ensure_peers()?;
+    let test = [
+        "test",
+        "--package",
+        "localcluster",
+        "--features",
+        PEERS,
+        "--test",
+        "peers",
+    ];
+    step(root, "Peers on a real node", &test, true)
 }
 
 fn step(root: &Path, name: &str, args: &[&str], full: bool) -> Result<()> {
@@ -71,6 +98,8 @@ fn step(root: &Path, name: &str, args: &[&str], full: bool) -> Result<()> {
 
 /// Plays every scenario in the simulated Kubernetes with each fault at each point, and looks for the deliberate bugs.
 fn play(root: &Path, full: bool) -> Result<()> {
+    heading("Simulation: as the real API server");
+    succeed(simulation::fidelity(root), "the comparison")?;
     heading("Simulation: every field changed and changed back");
     let name = "the simulation";
     succeed(

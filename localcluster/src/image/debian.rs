@@ -286,7 +286,7 @@ const DATA: &str = "data.tar";
 const CONTROL: &str = "control";
 
 /// The versions that apt would install, with their digests.
-fn resolve(packages: &BTreeSet<String>) -> Result<Vec<Package>> {
+pub(crate) fn resolve(packages: &BTreeSet<String>) -> Result<Vec<Package>> {
     let mut apt = dying_with_us("apt-get");
     apt.args(["download", "--print-uris", "--quiet=2"])
         .args(packages);

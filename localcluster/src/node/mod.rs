@@ -7,6 +7,7 @@ mod network;
 mod settings;
 mod static_image;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -50,7 +51,7 @@ const ADMINISTRATORS_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin
 pub(crate) struct RealNode {
     root: PathBuf,
     network: Network,
-    images: Images,
+    own_images: Images,
     plugins: PathBuf,
 }
 
@@ -77,6 +78,26 @@ pub(crate) fn require() -> Result<()> {
         }
     }
     plugins().map(drop)
+}
+
+/// Why this machine can have no real node, whatever is installed on it; nothing if it can.
+#[must_use]
+pub fn obstacle_to_real_node() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("it needs root".to_owned());
+    }
+    let mut unshare = Command::new("unshare");
+    unshare.args([
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "true",
+    ]);
+    // As in a container without privileges.
+    let refused = output(unshare, "namespaces").err()?;
+    Some(format!("this root may not make namespaces ({refused})"))
 }
 
 /// Whether the CNI plugins that a real node needs are installed.
@@ -150,7 +171,7 @@ impl RealNode {
         let owner = format!("localcluster-{}", key([root.to_string_lossy().as_ref()]));
         Ok(Self {
             network: Network::open(&network_file(state), &owner)?,
-            images: Images::ensure(tools, progress)?,
+            own_images: Images::ensure(tools, progress)?,
             plugins: plugins()?,
             root,
         })
@@ -192,7 +213,7 @@ impl RealNode {
         )?;
         let file = self.write(
             "containerd.toml",
-            &settings::containerd(&self.root, &self.plugins, &self.images.pause.reference),
+            &settings::containerd(&self.root, &self.plugins, &self.own_images.pause.reference),
         )?;
         let spec = Spec::new(Part::Containerd.name(), "containerd")
             .args(["--config".into(), file.into_os_string()]);
@@ -261,9 +282,9 @@ impl RealNode {
 
     /// Imports the images that every real node has, unless they are there. Blocks.
     pub(crate) fn load_own_images(&self, namespaces: i32) -> Result<()> {
-        let listed = self.ctr(namespaces, ["images", "list", "--quiet"].map(AsRef::as_ref))?;
-        for image in self.images.all() {
-            if !listed.lines().any(|name| name == image.reference) {
+        let there = self.images(namespaces)?;
+        for image in self.own_images.all() {
+            if !there.contains(&image.reference) {
                 self.load_image(namespaces, &image.file)?;
             }
         }
@@ -274,7 +295,18 @@ impl RealNode {
     pub(crate) fn load_image(&self, namespaces: i32, file: &Path) -> Result<()> {
         let file = file.canonicalize().map_err(Error::io("read", file))?;
         let args = ["images".as_ref(), "import".as_ref(), file.as_path()];
-        self.ctr(namespaces, args).map(drop)
+        let said = self.ctr(namespaces, args)?;
+        for (name, by_digest) in names_by_digest(&said) {
+            let args = ["images", "tag", "--force", name, &by_digest].map(AsRef::as_ref);
+            self.ctr(namespaces, args)?;
+        }
+        Ok(())
+    }
+
+    /// The full names of the images that are there. Blocks.
+    pub(crate) fn images(&self, namespaces: i32) -> Result<BTreeSet<String>> {
+        let listed = self.ctr(namespaces, ["images", "list", "--quiet"].map(AsRef::as_ref))?;
+        Ok(listed.lines().map(str::to_owned).collect())
     }
 
     fn ctr<'a>(&self, namespaces: i32, args: impl IntoIterator<Item = &'a Path>) -> Result<String> {
@@ -296,7 +328,7 @@ impl RealNode {
     /// Applies the addons.
     pub(crate) async fn apply_addons(&self, client: &Client) -> Result<()> {
         let volumes = self.root.join("volumes");
-        addons::apply(client, &self.images, &self.network, &volumes).await
+        addons::apply(client, &self.own_images, &self.network, &volumes).await
     }
 
     /// Whether all addons serve.
@@ -308,6 +340,21 @@ impl RealNode {
         }
         true
     }
+}
+
+/// What `ctr images import` says that it has unpacked: the name in the file, and the name by digest under which a registry
+/// would give it too.
+fn names_by_digest(said: &str) -> impl Iterator<Item = (&str, String)> {
+    said.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("unpacking ")?.split_once(" (")?;
+        let (digest, _) = rest.split_once(')')?;
+        // A colon before the last slash is that of a port.
+        let repository = match name.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => repository,
+            _ => name,
+        };
+        Some((name, format!("{repository}@{digest}")))
+    })
 }
 
 fn with_path(spec: Spec) -> Spec {
@@ -344,6 +391,20 @@ mod tests {
         refuse_other(dir.path(), false).unwrap();
         let error = refuse_other(dir.path(), true).unwrap_err();
         assert!(error.to_string().contains("without a real node"), "{error}");
+    }
+
+    #[test]
+    fn an_image_has_a_name_by_digest() {
+        let said = "unpacking localhost/demo:1 (sha256:aa)...done\nunpacking localhost:5000/demo (sha256:bb)...done\nelse\n";
+        let names: Vec<_> = names_by_digest(said).collect();
+        let expected = [
+            ("localhost/demo:1", "localhost/demo@sha256:aa".to_owned()),
+            (
+                "localhost:5000/demo",
+                "localhost:5000/demo@sha256:bb".to_owned(),
+            ),
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]

@@ -241,16 +241,19 @@ impl Inner {
         *watched = version.max(*watched);
     }
 
-    /// Takes in an object, unless a newer version of it is known; returns whom that concerns.
+    /// Takes in an object, unless a newer version of it is known; returns whom that concerns: nobody, where all that is new is
+    /// its resourceVersion. (Whoever wrote with the old one as precondition tries again by himself.)
     fn insert(&mut self, record: Record) -> Vec<Concern> {
         let concern = concern(&record);
         let Record { key, live, .. } = record;
+        let mut is_news = true;
         if let Some(ByKey(known)) = self.objects.get(&key) {
             // A late event, of this object or of one that had its name: resourceVersions rise across both.
-            let is_late = is_older(&live.resource_version, &known.live.resource_version);
-            if is_late || (*known.live == live && Some(&known.concern) == concern.as_ref()) {
+            if is_older(&live.resource_version, &known.live.resource_version) {
                 return Vec::new();
             }
+            is_news =
+                Some(&known.concern) != concern.as_ref() || !known.live.says_the_same_as(&live);
         }
         let before = self.forget(&key);
         if let Some(concern) = &concern {
@@ -262,6 +265,9 @@ impl Inner {
             let of_concern = self.by_concern.entry(concern.clone()).or_default();
             of_concern.push(Arc::clone(&object));
             self.objects.insert(ByKey(object));
+        }
+        if !is_news {
+            return Vec::new();
         }
         let left = before.filter(|before| Some(before) != concern.as_ref());
         left.into_iter().chain(concern).collect()
@@ -375,6 +381,21 @@ mod tests {
             assert_eq!(known(&index).as_deref(), Some("7"));
             assert_eq!(keys("other", &index), 0);
         }
+    }
+
+    #[test]
+    fn a_version_that_says_nothing_new_concerns_nobody_and_is_known_nevertheless() {
+        let index = Index::default();
+        let demo = [Concern::App(AppKey::new("todo", "demo"))];
+        assert_eq!(index.insert(service("a", "5")), demo);
+        assert_eq!(index.insert(service("a", "6")), []);
+        assert_eq!(known(&index).as_deref(), Some("6"));
+        let mut narrowed = service("a", "7");
+        narrowed.live.detail = Detail::Service {
+            hash: Some("abc".into()),
+        };
+        assert_eq!(index.insert(narrowed), demo);
+        assert_eq!(index.insert(service("b", "8")), demo, "another object");
     }
 
     #[test]

@@ -140,10 +140,11 @@ impl Elector {
     /// Renews the lease until that fails for longer than it lasts.
     pub async fn keep(&self) -> Lost {
         let mut renewed = self.clock.now();
+        let mut left = None;
         loop {
             tokio::time::sleep(RENEW_PERIOD).await;
             // An answer that never comes is no renewal: whoever waits for the lease does not wait for it.
-            let renewal = tokio::time::timeout(RENEW_PERIOD, self.renew())
+            let renewal = tokio::time::timeout(RENEW_PERIOD, self.renew(&mut left))
                 .await
                 .unwrap_or_else(|_| Err(no_answer()));
             match renewal {
@@ -164,22 +165,39 @@ impl Elector {
         }
     }
 
-    async fn renew(&self) -> Result<(), kube::Error> {
+    /// Renews the lease as it was left by the last renewal, in one request; where somebody has written it since, only if
+    /// it is still ours.
+    async fn renew(&self, left: &mut Option<String>) -> Result<(), kube::Error> {
+        let at_once = match left.take() {
+            Some(version) => self.renew_from(Some(version)).await.map(Some),
+            None => Ok(None),
+        };
+        let lease = match at_once {
+            Ok(Some(lease)) => lease,
+            Err(error) if !is_conflict(&error) => return Err(error),
+            _ => self.renew_from(self.version_of_ours().await?).await?,
+        };
+        *left = lease.metadata.resource_version;
+        Ok(())
+    }
+
+    async fn version_of_ours(&self) -> Result<Option<String>, kube::Error> {
         let lease = self.leases.get(&self.name).await?;
         let holder = lease.spec.and_then(|spec| spec.holder_identity);
-        if holder.as_deref() != Some(self.identity.as_str()) {
-            let status = kube::core::Status::failure(
-                &format!("{} holds it", holder.as_deref().unwrap_or("nobody")),
-                "Conflict",
-            )
-            .with_code(409);
-            return Err(kube::Error::Api(Box::new(status)));
+        if holder.as_deref() == Some(self.identity.as_str()) {
+            return Ok(lease.metadata.resource_version);
         }
+        let holder = holder.as_deref().unwrap_or("nobody");
+        let status = kube::core::Status::failure(&format!("{holder} holds it"), "Conflict");
+        Err(kube::Error::Api(Box::new(status.with_code(409))))
+    }
+
+    async fn renew_from(&self, version: Option<String>) -> Result<Lease, kube::Error> {
         let patch = json!({
-            "metadata": {"resourceVersion": lease.metadata.resource_version},
+            "metadata": {"resourceVersion": version},
             "spec": {"renewTime": MicroTime(self.clock.now())},
         });
-        self.patch(&patch).await.map(|_| ())
+        self.patch(&patch).await
     }
 
     /// Gives the lease back, so that another instance need not wait for it to run out.

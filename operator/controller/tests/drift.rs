@@ -158,7 +158,10 @@ async fn disturb(world: &World, client: &Client, namespace: &str, expected: &[Ki
             is_told(client, namespace, &key).await.then_some(())
         })
         .await;
-        assert!(world.operator.drift_corrected(kind) > counted, "{key}");
+        until(&format!("the correction of {key} is counted"), async || {
+            (world.operator.drift_corrected(kind) > counted).then_some(())
+        })
+        .await;
 
         let manifest =
             json!({"kind": "TodoApp", "metadata": {"namespace": namespace, "name": "demo"}});

@@ -100,6 +100,11 @@ impl<'a> Condition<'a> {
         integer(self.0, "/observedGeneration").is_some_and(|seen| seen >= generation)
     }
 
+    /// Since when it has its status, in seconds since the epoch.
+    pub(crate) fn since(self) -> Option<i64> {
+        seconds(self.0, "/lastTransitionTime")
+    }
+
     /// It as a cause, in its own words.
     pub(crate) fn cause(self) -> crate::cause::Cause {
         crate::cause::Cause::new(self.reason(), self.message())

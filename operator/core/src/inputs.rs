@@ -3,17 +3,26 @@
 //! What a ControllerRevision keeps, what a hash stands for, and what going back to the last good release means.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::canonical;
 
-/// What the pods of one component are made of. Nothing here is release-wide, so that releasing one component restarts no
-/// other pod.
+/// What the pods of one component are made of, with its hash. Nothing here is release-wide, so that releasing one component
+/// restarts no other pod.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(from = "Content")]
+pub struct PodInputs {
+    content: Content,
+    hash: String,
+}
+
+/// What [`PodInputs`] hold, and a ControllerRevision keeps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PodInputs {
+pub struct Content {
     /// The image.
     pub image: String,
     /// `release.config` of the component.
@@ -39,20 +48,49 @@ pub struct Migration {
     pub timeout_seconds: i64,
 }
 
+impl From<Content> for PodInputs {
+    fn from(content: Content) -> Self {
+        let inputs = (&content.image, &content.config, &content.template);
+        let hash = canonical::short_of_sorted(&inputs, 12);
+        Self { content, hash }
+    }
+}
+
+impl Deref for PodInputs {
+    type Target = Content;
+
+    fn deref(&self) -> &Content {
+        &self.content
+    }
+}
+
+impl Serialize for PodInputs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.content.serialize(serializer)
+    }
+}
+
 impl PodInputs {
+    /// Hash of what the component's pods are made of. The migration does not count: its attempt number must not restart
+    /// pods.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+}
+
+impl Content {
     /// Hash of the configuration.
     pub fn config_hash(&self) -> String {
         canonical::config_hash(&self.config)
     }
 
-    /// Hash of what the component's pods are made of. The migration does not count: its attempt number must not restart
-    /// pods.
-    pub fn hash(&self) -> String {
-        canonical::short(&(&self.image, &self.config, &self.template), 12)
-    }
-
     /// Name of the immutable ConfigMap that holds `config`, where there is any.
     pub fn config_map(&self, app: &str, component: &str) -> Option<String> {
-        (!self.config.is_empty()).then(|| format!("{app}-{component}-{}", self.config_hash()))
+        config_map(&self.config, app, component)
     }
+}
+
+/// Name of the immutable ConfigMap that holds a component's configuration, where there is any.
+pub fn config_map(config: &BTreeMap<String, String>, app: &str, component: &str) -> Option<String> {
+    (!config.is_empty()).then(|| format!("{app}-{component}-{}", canonical::config_hash(config)))
 }

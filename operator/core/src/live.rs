@@ -79,6 +79,33 @@ pub struct Live {
     pub detail: Detail,
 }
 
+impl Live {
+    /// Whether another version of the object says the same: nothing that decides anything is different.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let Self {
+            uid,
+            resource_version: _,
+            generation,
+            owner,
+            component,
+            owned,
+            written,
+            deleting,
+            health,
+            detail,
+        } = self;
+        *uid == other.uid
+            && *generation == other.generation
+            && *owner == other.owner
+            && *component == other.component
+            && *owned == other.owned
+            && *written == other.written
+            && *deleting == other.deleting
+            && *health == other.health
+            && *detail == other.detail
+    }
+}
+
 /// What else is needed of an object, by kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Detail {
@@ -186,6 +213,8 @@ pub struct Workload {
     pub unobserved: bool,
     /// Of a Rollout: it bears [`crate::names::ANNOTATION_OVERLOOKED`] of this generation.
     pub told_to_look: bool,
+    /// Of a Rollout that Argo Rollouts calls invalid: since when, in seconds since the epoch.
+    pub invalid_since: Option<i64>,
 }
 
 /// What is needed of a ControllerRevision to decide.

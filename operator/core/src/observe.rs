@@ -73,7 +73,7 @@ fn revision(object: &Value, app: &str) -> Detail {
         .iter()
         .map(|(name, inputs)| RevisionComponent {
             name: boxed(name),
-            inputs: inputs.hash().into_boxed_str(),
+            inputs: inputs.hash().into(),
             image: boxed(&inputs.image),
             config_hash: inputs.config_hash().into_boxed_str(),
             config_map: inputs.config_map(app, name).map(String::into_boxed_str),

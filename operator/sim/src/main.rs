@@ -193,8 +193,12 @@ fn run(command: &Command) -> Result<bool, Box<dyn std::error::Error>> {
                     continue;
                 };
                 match catch.play() {
-                    Some(violation) if violation.oracle == catch.oracle => caught += 1,
-                    Some(violation) => println!("{catch}: now {violation}"),
+                    Some(plan) => {
+                        caught += 1;
+                        if plan != catch.plan {
+                            println!("{catch}: now by {plan}");
+                        }
+                    }
                     None => println!("{catch}: not any more"),
                 }
             }

@@ -9,6 +9,8 @@ use crate::plan::Plan;
 use crate::scenario::Scenario;
 use crate::suite;
 
+/// How far from its place in the table a fault may be: what the operator writes before it changes with the operator.
+const NEAR: isize = 40;
 /// The first seed that the suite plays.
 const SEED: u64 = 1;
 
@@ -65,14 +67,30 @@ pub fn read(table: &str) -> Result<Vec<Catch>, NoCatch> {
 }
 
 impl Catch {
-    /// Plays it: what is broken with the mutant in.
-    pub fn play(&self) -> Option<Violation> {
+    /// Plays it with the mutant in, and then the same fault near its place, the nearest first: which plan is caught by the
+    /// oracle.
+    pub fn play(&self) -> Option<Plan> {
         // What it is compared with has no bug.
         suite::without_faults(self.scenario);
-        with(self.mutant, || {
-            suite::run(self.scenario, &self.plan, false).violation
-        })
+        let is_caught = |plan: &Plan| {
+            let violation = suite::run(self.scenario, plan, false).violation;
+            violation.is_some_and(|violation| violation.oracle == self.oracle)
+        };
+        with(self.mutant, || near(&self.plan).find(is_caught))
     }
+}
+
+/// A plan, and those whose first fault is a little later or earlier.
+fn near(plan: &Plan) -> impl Iterator<Item = Plan> {
+    let moved = |by: isize| {
+        let mut moved = plan.clone();
+        if let Some(first) = moved.faults.first_mut() {
+            first.at = first.at.checked_add_signed(by)?;
+        }
+        Some(moved)
+    };
+    let far = if plan.faults.is_empty() { 0 } else { NEAR };
+    (0..=far).flat_map(|by| [by, -by]).skip(1).filter_map(moved)
 }
 
 /// Looks through runs of these scenarios in which nothing goes wrong, then through every single fault of them.

@@ -10,7 +10,7 @@ use todo_operator_core::names::FIELD_MANAGER;
 use crate::actor::text;
 use crate::apiserver::server::metadata;
 use crate::apiserver::store::{Change, Key, Store};
-use crate::world::World;
+use crate::world::{PERSON, World};
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -462,6 +462,37 @@ fn ready_hash(object: &Arc<Value>) -> Option<String> {
     let ready = condition(object, "Ready").is_some_and(|ready| ready["status"] == "True");
     let hash = object["metadata"]["labels"]["rollouts-pod-template-hash"].as_str()?;
     (ready && object["kind"] == "Pod").then(|| hash.to_owned())
+}
+
+/// Nobody is told of a correction where nobody had edited or deleted anything.
+pub fn tells_true_corrections(world: &World) -> Result<(), Violation> {
+    let untrue = world.server.read(|store| {
+        let disturbed: BTreeSet<String> = store
+            .resources()
+            .flat_map(|id| store.changes_after(id, 0))
+            .filter(|change| change.after.as_deref().is_none_or(is_edited_by_hand))
+            .filter_map(|change| change.before.as_deref().map(name))
+            .collect();
+        store
+            .all()
+            .filter(|(_, event)| event["reason"] == "DriftCorrected")
+            .map(|(_, event)| {
+                let related = &event["related"];
+                let of = |field: &str| related[field].as_str().unwrap_or_default();
+                format!("{} {}/{}", of("kind"), of("namespace"), of("name"))
+            })
+            .find(|corrected| !disturbed.contains(corrected))
+    });
+    match untrue {
+        Some(what) => Err(Violation::new("true corrections", what)),
+        None => Ok(()),
+    }
+}
+
+fn is_edited_by_hand(object: &Value) -> bool {
+    let managers = object.pointer("/metadata/managedFields");
+    let mut managers = managers.and_then(Value::as_array).into_iter().flatten();
+    managers.any(|manager| manager["manager"] == PERSON)
 }
 
 /// Every owner that an object names is there.

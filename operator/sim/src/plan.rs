@@ -24,6 +24,12 @@ impl Plan {
         let mut faults = self.faults.iter();
         faults.any(|fault| matches!(fault.what, What::CrdRemoved | What::CrdReplaced))
     }
+
+    /// Whether the operators are shown a state that is over: what was made since looks as if somebody had deleted it.
+    pub fn shows_the_past(&self) -> bool {
+        let mut faults = self.faults.iter();
+        faults.any(|fault| fault.what == What::StaleList)
+    }
 }
 
 /// One thing that goes wrong.

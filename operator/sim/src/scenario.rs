@@ -91,7 +91,7 @@ pub const ALL: &[Scenario] = &[
         Box::pin(hand_edit_during_canary(stage))
     }),
     Scenario {
-        seeds: 4,
+        seeds: 8,
         ..scenario("bad-beside-good", |stage| Box::pin(bad_beside_good(stage)))
     },
     scenario("delete-retains", |stage| Box::pin(delete_retains(stage))),
@@ -149,6 +149,9 @@ impl Scenario {
         oracle::owners_exist(world)?;
         if !world.plan().removes_a_crd() {
             oracle::stable_serves(world)?;
+            if !world.plan().shows_the_past() {
+                oracle::tells_true_corrections(world)?;
+            }
         }
         if !self.allows.data_loss {
             oracle::keeps_data(world)?;

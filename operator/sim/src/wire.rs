@@ -125,7 +125,7 @@ async fn answer(
     }
     tokio::time::sleep(network.latency()).await;
     Ok(match answer {
-        Ok(answer) => response(answer.code, Body::from(answer.body.to_string())),
+        Ok(answer) => response(answer.code, Body::from(bytes(&answer.body))),
         Err(failure) => refusal(&failure),
     })
 }
@@ -167,7 +167,7 @@ fn watch(
     options: &Watch,
 ) -> Response<Body> {
     let watching = Watching {
-        changed: server.subscribe(),
+        changed: server.read(|store| store.listen_to(id)),
         ends: options.timeout.map(|timeout| Instant::now() + timeout),
         options: options.clone(),
         over: false,
@@ -301,8 +301,16 @@ impl Watching {
 
 /// A line of a watch, its type before its object as the API server writes it: clients read it in that order.
 fn line(event: &Value) -> Bytes {
-    let (kind, object) = (&event["type"], &event["object"]);
-    Bytes::from(format!("{{\"type\":{kind},\"object\":{object}}}\n"))
+    // The type first, as the API server writes it: a reader need not keep the object until it knows what it is.
+    let mut line = format!("{{\"type\":{},\"object\":", event["type"]).into_bytes();
+    line.append(&mut bytes(&event["object"]));
+    line.extend(b"}\n");
+    line.into()
+}
+
+fn bytes(value: &Value) -> Vec<u8> {
+    // Nothing in a JSON document cannot be written as JSON.
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
 /// A network on which nothing goes wrong and nothing takes time.

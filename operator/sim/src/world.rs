@@ -25,6 +25,8 @@ use crate::wire::{self, EventFate, Fate, Network};
 
 /// The namespace that the operators run in.
 pub const OPERATOR_NAMESPACE: &str = "todo-operator";
+/// The field manager of people.
+pub const PERSON: &str = "kubectl";
 /// When every run begins, in seconds since the epoch: 2026-01-05T09:00:00Z, a Monday.
 const BEGIN: i64 = 1_767_603_600;
 /// The longest time that a message is on its way.
@@ -146,7 +148,7 @@ impl World {
 
     /// A person at the keyboard.
     pub fn person(&self) -> Actor {
-        Actor::new(&self.server, "kubectl")
+        Actor::new(&self.server, PERSON)
     }
 
     /// Writes down what happened.

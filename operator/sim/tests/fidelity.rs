@@ -165,7 +165,7 @@ async fn same_answers_as_the_api_server() {
         .iter()
         .filter(|kind| kind.path.contains(&only))
         .collect();
-    let wanted = number("FIDELITY_OPERATIONS").unwrap_or(40_000);
+    let wanted = number("FIDELITY_OPERATIONS").unwrap_or(100_000);
     let seeds = match number("FIDELITY_SEED") {
         Some(seed) => seed..seed + 1,
         None => 1..u64::try_from(usize::try_from(wanted).unwrap().div_ceil(LENGTH)).unwrap() + 1,

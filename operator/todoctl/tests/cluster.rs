@@ -167,6 +167,7 @@ async fn the_template_repository_does_not_differ_from_what_it_becomes() {
         operate(&client, &app, &environment).await;
         let topics = json!({
             "orders": {"physicalName": format!("todo-{stage}.orders"), "partitions": 6, "ready": true},
+            "processed": {"physicalName": format!("todo-{stage}.processed"), "partitions": 6, "ready": true},
             "worker.dlq": {"physicalName": format!("todo-{stage}.worker.dlq"), "partitions": 1, "ready": true},
         });
         set_status(&client, &app, json!({"topics": topics})).await;

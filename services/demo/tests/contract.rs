@@ -20,7 +20,7 @@ use todo_operator_core::kind::Kind;
 use todo_operator_core::render::{migrations, pod_inputs, services};
 use todo_operator_core::validate::{Surroundings, validate};
 
-/// What the operator makes of the application in the stage `test`, with analyses and a record topic for the worker.
+/// What the operator makes of the application in the stage `test`, with analyses.
 struct Rendered {
     /// Container by component, or by component and `-migrate`.
     containers: BTreeMap<String, Value>,
@@ -46,9 +46,7 @@ fn rendered() -> Rendered {
         },
     });
     app["spec"]["traffic"] = json!({"host": "demo.test.localhost"});
-    app["spec"]["messaging"]["topics"]["processed"] = json!({"partitions": 6});
     let components = &mut app["spec"]["components"];
-    components["worker"]["produces"] = json!(["processed"]);
     components["worker"]["rollout"] = json!({"strategy": "Canary"});
     components["web"]["rollout"]["analysis"] = json!({"latency": "200ms"});
     let mut environment = yaml(include_str!(
@@ -109,6 +107,7 @@ impl Rendered {
                 None if variable["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name" => {
                     "the-pod".to_owned()
                 }
+                None if variable["valueFrom"]["secretKeyRef"].is_object() => "s3cret".to_owned(),
                 None => String::new(),
             };
             variables.push((variable["name"].as_str().unwrap().to_owned(), value));

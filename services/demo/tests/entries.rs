@@ -99,12 +99,20 @@ async fn what_was_acknowledged_survives_a_killed_server_and_the_migration_its_re
     let wrong = ended(&["migrate"], &server.variables("orders_app")).await;
     assert_eq!(wrong.code, Some(1), "{wrong:?}");
 
+    api.stop().await;
+
+    let token = [("DEMO_TOKEN", "s3cret")];
+    let api = with(server.variables("orders_app"), &token);
+    let api = Running::start(&[], with(api, &[("DEMO_SHUTDOWN_DELAY", "0s")]));
+    api.until_ready().await;
+    let (status, answer) = ask("GET", api.port, "/entries", "").await.unwrap();
+    assert_eq!(status, 401, "{answer}");
     let address = format!("127.0.0.1:{}", api.port);
     let web = variables([
         ("SERVICE_API", address.as_str()),
         ("DEMO_SHUTDOWN_DELAY", "0s"),
     ]);
-    let web = Running::start(&["serve"], web);
+    let web = Running::start(&["serve"], with(web, &token));
     web.until_ready().await;
     let through = write(web.port, "through web").await.unwrap();
     assert!(ids(web.port).await.contains(&through));

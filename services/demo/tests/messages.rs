@@ -196,6 +196,30 @@ async fn a_canary_that_fails_every_message_loses_none() {
 }
 
 #[tokio::test]
+async fn with_log_only_it_says_what_it_would_record_and_records_nothing() {
+    let stage = Stage::new("silent", 1).await;
+    stage.produce("a", "3", "1000").await;
+    let silent = stage.worker("silent", &[("LOG_ONLY", "true")]);
+    until_processed(&silent, 3).await;
+    let log = silent.stop().await;
+    assert_eq!(log.matches("as LOG_ONLY is set").count(), 3, "{log}");
+    let (_, report) = stage.check("0s").await;
+    assert_eq!(report["missing"], 3, "{report}");
+    // They are committed all the same: another does not get them again.
+    let loud = stage.worker("loud", &[]);
+    loud.until_ready().await;
+    stage.produce("b", "1", "1000").await;
+    until_processed(&loud, 1).await;
+    loud.stop().await;
+    let (_, report) = stage.check("0s").await;
+    assert_eq!(
+        (&report["missing"], &report["processed"]),
+        (&3.into(), &1.into()),
+        "{report}"
+    );
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_with_its_place() {
     let stage = Stage::new("wrong", 1).await;
     let checked = stage.run(&["check", "--records", "wrong.nowhere"]).await;

@@ -9,14 +9,17 @@ mod cpu;
 mod fixture;
 mod idle;
 mod load;
+mod local;
 mod memory;
 mod operator;
 mod report;
+mod rest;
 mod restart;
 mod sim;
 mod stage;
+mod up;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -43,6 +46,9 @@ pub struct Args {
     /// Measure this binary of the operator, built with symbols for a profiler perhaps, instead of the release build.
     #[arg(long, value_name = "PATH")]
     pub operator: Option<PathBuf>,
+    /// `up`: also with empty caches, as on a new machine; takes most of an hour and some 15 GB.
+    #[arg(long)]
+    pub cold: bool,
     /// `idle`: how long writes are counted.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub minutes: u64,
@@ -59,6 +65,10 @@ pub enum Bench {
     Restart,
     /// Resident memory by applications.
     Memory,
+    /// How long `cargo xtask up` takes on a real node, until each part is ready.
+    Up,
+    /// Resident memory of each part of `cargo xtask up` on a real node, at rest.
+    Rest,
     /// Plans that the simulation plays in a minute, its likeness to a real API server, and the bugs that it catches.
     Sim,
 }
@@ -71,6 +81,8 @@ impl Bench {
             Self::Idle => "idle",
             Self::Restart => "restart",
             Self::Memory => "memory",
+            Self::Up => "up",
+            Self::Rest => "rest",
             Self::Sim => "sim",
         }
     }
@@ -79,20 +91,41 @@ impl Bench {
 /// Runs one measurement.
 pub fn run(args: &Args) -> Result<()> {
     let root = repository::root()?;
-    if args.name == Bench::Sim {
-        finish(args, &sim::run(&root)?);
-        return Ok(());
-    }
+    let report = match args.name {
+        Bench::Apply => of_operator(args, &root, apply::run),
+        Bench::Idle => of_operator(args, &root, idle::run),
+        Bench::Restart => of_operator(args, &root, restart::run),
+        Bench::Memory => of_operator(args, &root, memory::run),
+        // What these measure are processes of their own.
+        Bench::Up => interruptible(up::run(args.cold)),
+        Bench::Rest => interruptible(rest::run()),
+        Bench::Sim => sim::run(&root),
+    };
+    finish(args, &report?);
+    Ok(())
+}
+
+/// Measures an operator in the release build of this program.
+fn of_operator(
+    args: &Args,
+    root: &Path,
+    bench: impl AsyncFnOnce(&Args, &Path, &Path) -> Result<Report>,
+) -> Result<Report> {
     if release::is_debug_build() {
         prerequisites::ensure(true)?;
-        return release::continue_in(&root);
+        release::continue_in(root)?;
     }
     let executable = match &args.operator {
         Some(operator) => operator
             .canonicalize()
             .with_context(|| format!("cannot find {}", operator.display()))?,
-        None => release::operator(&root)?,
+        None => release::operator(root)?,
     };
+    interruptible(bench(args, root, &executable))
+}
+
+/// An interrupted bench is dropped, and what it has started with it.
+fn interruptible(bench: impl Future<Output = Result<Report>>) -> Result<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -100,16 +133,6 @@ pub fn run(args: &Args) -> Result<()> {
     let report = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let bench = async {
-            match args.name {
-                Bench::Apply => apply::run(args, &root, &executable).await,
-                Bench::Idle => idle::run(args, &root, &executable).await,
-                Bench::Restart => restart::run(args, &root, &executable).await,
-                Bench::Memory => memory::run(args, &root, &executable).await,
-                Bench::Sim => sim::run(&root),
-            }
-        };
-        // An interrupted bench is dropped, and its cluster with it.
         tokio::select! {
             report = bench => report.map(Some),
             _ = interrupt.recv() => Ok(None),
@@ -117,14 +140,11 @@ pub fn run(args: &Args) -> Result<()> {
         }
     });
     runtime.shutdown_background();
-    match report? {
-        Some(report) => finish(args, &report),
-        None => {
-            eprintln!("\nInterrupted: everything that was started is stopped.");
-            std::process::exit(130);
-        }
+    if let Some(report) = report? {
+        return Ok(report);
     }
-    Ok(())
+    eprintln!("\nInterrupted: everything that was started is stopped.");
+    std::process::exit(130);
 }
 
 fn finish(args: &Args, report: &Report) {

@@ -35,7 +35,7 @@ impl Goal {
 
 #[derive(Debug)]
 struct Figure {
-    name: &'static str,
+    name: String,
     value: f64,
     goal: Goal,
 }
@@ -49,8 +49,8 @@ pub struct Report {
 impl Report {
     /// Adds a figure, rounded to what it can say.
     #[must_use]
-    pub fn figure(mut self, name: &'static str, value: f64, goal: Goal) -> Self {
-        let value = round(value);
+    pub fn figure(mut self, name: impl Into<String>, value: f64, goal: Goal) -> Self {
+        let (name, value) = (name.into(), round(value));
         self.figures.push(Figure { name, value, goal });
         self
     }
@@ -78,7 +78,7 @@ impl Report {
         let figures: Map<String, Value> = self
             .figures
             .iter()
-            .map(|figure| (figure.name.to_owned(), json!(figure.value)))
+            .map(|figure| (figure.name.clone(), json!(figure.value)))
             .collect();
         json!({"bench": bench, "figures": figures})
     }

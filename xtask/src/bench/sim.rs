@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use super::report::{Goal, Report};
-use crate::repository::cargo;
 use crate::simulation;
 
 /// Plays what `cargo xtask test` plays, and counts.
@@ -17,11 +16,7 @@ pub fn run(root: &Path) -> Result<Report> {
     for what in [&["faults"][..], &["mutants"]] {
         figures.extend(figures_of(simulation::command(root, what))?);
     }
-    let mut fidelity = cargo(root);
-    fidelity
-        .args(simulation::FIDELITY)
-        .args(["--", "--nocapture"]);
-    figures.extend(figures_of(fidelity)?);
+    figures.extend(figures_of(simulation::fidelity(root))?);
     let figure = |name: &str| figures.get(name).copied().unwrap_or(f64::NAN);
     let mutants = figure("mutants");
     Ok(Report::default()

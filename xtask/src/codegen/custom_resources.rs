@@ -14,7 +14,7 @@ pub(super) const CRDS: &str = "crds";
 pub(super) const REFERENCE: &str = "docs/reference";
 const SOURCE: &str = "operator/api. Do not edit.";
 
-fn definitions() -> [CustomResourceDefinition; 4] {
+pub(super) fn definitions() -> [CustomResourceDefinition; 4] {
     [
         TodoApp::crd(),
         TodoEnvironment::crd(),

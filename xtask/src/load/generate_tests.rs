@@ -96,7 +96,7 @@ async fn load_until(
         let sent = connect.send(server).map_err(std::io::Error::other);
         ready(sent.map(|()| TokioIo::new(Pipe(client))))
     });
-    let outcome = generate_over(connector, plan, stop).await;
+    let outcome = generate_over(connector, plan, stop, |_| {}).await;
     (outcome, opened.load(Ordering::Relaxed))
 }
 
@@ -193,8 +193,18 @@ async fn answers_over_real_connections_are_told_apart_by_code_and_answerer() {
     plan.by = Some("version".to_owned());
     plan.headers
         .insert("host", "demo.test.localhost".parse().unwrap());
-    let outcome = generate(&plan, pending()).await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = Arc::clone(&seen);
+    let watch = move |one| note.lock().unwrap().push(one);
+    let outcome = generate_watched(&plan, pending(), watch).await;
     assert_eq!(outcome.failed(), 0, "{outcome:?}");
+    let seen = seen.lock().unwrap();
+    let of = |status, by: &str| {
+        let is = |one: &&Seen| one.status == Some(status) && one.by.as_deref() == Some(by);
+        seen.iter().filter(is).count()
+    };
+    assert_eq!((of(200, "v1"), of(500, "v1"), of(200, "v2")), (50, 25, 25));
+    assert!(seen.iter().any(|one| one.due == Duration::from_millis(99)));
     assert_eq!(outcome.all.codes()[&200], 75);
     assert_eq!(outcome.by["v2"].answers(), 25);
     assert_eq!(outcome.by["v1"].codes()[&500], 25);

@@ -4,7 +4,7 @@
 //! time at which they were due. A load that waited for answers would send nothing while a server stalls, and so would
 //! measure the stall once instead of once for each request that met it: *coordinated omission*.
 //!
-//! Tests call [`generate`].
+//! Tests call [`generate`], or [`generate_watched`] to learn of every request.
 
 mod arguments;
 mod client;
@@ -14,6 +14,6 @@ mod plan;
 mod table;
 
 pub use arguments::{Args, run};
-pub use generate::generate;
+pub use generate::{Seen, generate, generate_watched};
 pub use outcome::{Group, Outcome};
 pub use plan::Plan;

@@ -50,6 +50,11 @@ impl Kubectl {
 
     /// Runs one command, and says what it said if it fails.
     pub async fn run(&self, args: &[&str]) -> Result<()> {
+        self.output(args).await.map(drop)
+    }
+
+    /// The same, and gives what it has written.
+    pub async fn output(&self, args: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.program);
         command
             .args(&self.cluster)
@@ -69,7 +74,7 @@ impl Kubectl {
                 String::from_utf8_lossy(&output.stderr).trim_end()
             );
         }
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// How a person calls it: by name if there is one on PATH, else by the path of ours.

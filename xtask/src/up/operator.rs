@@ -5,7 +5,6 @@ use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -20,7 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::kubectl::Kubectl;
 use super::state::{Run, State};
-use crate::repository::cargo;
+use crate::release::{self, Profile};
 
 /// The name of its process, its ServiceAccount and that one's namespace.
 pub const NAME: &str = "todo-operator";
@@ -29,47 +28,19 @@ const YEAR: i64 = 365 * 24 * 3600;
 
 /// Builds the operator and gives the path of its binary.
 pub async fn build(root: &Path) -> Result<PathBuf> {
-    let mut command = tokio::process::Command::from(cargo(root));
-    command.args([
-        "build",
-        "--package",
-        "todo-operator-controller",
-        "--bin",
-        NAME,
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
-    // Not `output`, which would keep cargo's progress and errors from the terminal.
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true)
-        .spawn();
-    let output = child
-        .context("cannot run cargo")?
-        .wait_with_output()
-        .await
-        .context("cannot run cargo")?;
-    if !output.status.success() {
-        bail!("the operator does not build ({}), see above", output.status);
-    }
-    executable(&String::from_utf8_lossy(&output.stdout))
-        .context("cargo did not say where it has put the operator")
-}
-
-fn executable(messages: &str) -> Option<PathBuf> {
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    messages
-        .filter(|m| m["target"]["name"] == NAME)
-        .find_map(|m| m["executable"].as_str().map(PathBuf::from))
+    let root = root.to_owned();
+    let build = move || release::program(&root, release::OPERATOR, Profile::Debug);
+    tokio::task::spawn_blocking(build).await?
 }
 
 /// Installs CRDs, permissions and policy.
 pub async fn install(kubectl: &Kubectl) -> Result<()> {
     kubectl.apply(OVERLAY).await?;
+    until_established(kubectl).await
+}
+
+/// Waits until the API server serves its resources.
+pub async fn until_established(kubectl: &Kubectl) -> Result<()> {
     let names = [
         TodoApp::crd_name(),
         TodoEnvironment::crd_name(),
@@ -192,19 +163,4 @@ async fn is_ready(port: u16) -> bool {
         std::io::Result::Ok(answer.ends_with(b" 200"))
     };
     ask.await.unwrap_or(false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_binary_is_where_cargo_says() {
-        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"other\"},\"executable\":\"/t/other\"}\nnoise\n{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"todo-operator\"},\"executable\":\"/t/todo-operator\"}\n{\"reason\":\"build-finished\"}\n";
-        assert_eq!(
-            executable(messages),
-            Some(PathBuf::from("/t/todo-operator"))
-        );
-        assert_eq!(executable("{}"), None);
-    }
 }

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::parts::Pods;
+use super::timeline::Times;
+
 /// The directory of everything that `up` writes and `down` removes.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -14,24 +17,42 @@ pub struct State {
 }
 
 /// One `up`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+// What another version of this program has started can be stopped by this one.
+#[serde(default)]
 pub struct Run {
     /// The context of the user's cluster; none for the local one.
     pub context: Option<String>,
+    /// What the pods of the local cluster are.
+    pub pods: Option<Pods>,
     /// Where the operator serves its health and metrics.
     pub operator_port: u16,
     /// When the binary that the operator runs was built, in nanoseconds since 1970: a newer one replaces it.
     pub operator_built: u128,
+    /// How long the last one took.
+    pub times: Times,
 }
 
 impl State {
-    /// `todo-operator/local` in `$XDG_STATE_HOME`, else in `~/.local/state`.
+    /// That of `up`.
     pub fn locate() -> Self {
+        Self::named("local")
+    }
+
+    /// `todo-operator/NAME` in `$XDG_STATE_HOME`, else in `~/.local/state`.
+    pub fn named(name: &str) -> Self {
         let base = env::var_os("XDG_STATE_HOME")
             .map(PathBuf::from)
             .filter(|dir| dir.is_absolute());
         let home = || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/".into()));
         let base = base.unwrap_or_else(|| home().join(".local/state"));
+        Self {
+            dir: base.join("todo-operator").join(name),
+        }
+    }
+
+    /// That of an `up` for which `$XDG_STATE_HOME` is `base`.
+    pub fn below(base: &Path) -> Self {
         Self {
             dir: base.join("todo-operator/local"),
         }
@@ -90,8 +111,13 @@ mod tests {
         assert_eq!(state.load().unwrap(), None);
         let run = Run {
             context: Some("kind".to_owned()),
+            pods: Some(Pods::Modelled),
             operator_port: 7,
             operator_built: 1,
+            times: Times {
+                ready: [("operator".to_owned(), 1.5)].into(),
+                ..Times::default()
+            },
         };
         state.save(&run).unwrap();
         assert_eq!(state.load().unwrap(), Some(run));

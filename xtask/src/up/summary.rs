@@ -1,21 +1,33 @@
 //! What a person reads when `up` is done.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use localcluster::peers::Product;
 use owo_colors::{OwoColorize as _, Stream::Stdout};
 
 /// How the cluster is reached.
 #[derive(Debug)]
 pub enum Access {
-    /// The cluster of `up`.
-    Local {
+    /// The cluster of `up` with a real node.
+    Real {
         /// Its administrator's kubeconfig.
         kubeconfig: PathBuf,
         /// The kubectl to type.
         kubectl: String,
-        /// The broker.
-        kafka: String,
+        /// The peers in it.
+        products: Vec<Product>,
+        /// What a person may want to look at.
+        urls: Vec<String>,
+    },
+    /// The cluster of `up` with modelled pods.
+    Modelled {
+        /// Its administrator's kubeconfig.
+        kubeconfig: PathBuf,
+        /// The kubectl to type.
+        kubectl: String,
+        /// The broker, if there is one.
+        kafka: Option<String>,
     },
     /// The user's own.
     Context {
@@ -43,10 +55,30 @@ const MODELLED: [&str; 5] = [
 
 /// Prints what runs and what to try.
 pub fn print(access: &Access, namespaces: &[String], took: Duration) {
-    let last = namespaces.last().map_or("production", String::as_str);
     println!("\nReady after {:.0} s.", took.as_secs_f64());
     match access {
-        Access::Local {
+        Access::Real {
+            kubeconfig,
+            kubectl,
+            products,
+            urls,
+        } => {
+            let names: Vec<_> = products.iter().map(|product| product.name()).collect();
+            println!(
+                "\nReal, in pods on a node of this machine: {}.",
+                names.join(", ")
+            );
+            println!(
+                "Real beside them: the control plane, containerd, kubelet, kube-proxy, CoreDNS, volumes."
+            );
+            println!("Not enforced: NetworkPolicies.\n");
+            for url in urls {
+                println!("  {url}");
+            }
+            export(kubeconfig);
+            commands(kubectl, namespaces);
+        }
+        Access::Modelled {
             kubeconfig,
             kubectl,
             kafka,
@@ -55,29 +87,39 @@ pub fn print(access: &Access, namespaces: &[String], took: Duration) {
             for part in REAL {
                 println!("  {part}");
             }
-            println!("  Kafka at {kafka}");
+            if let Some(kafka) = kafka {
+                println!("  Kafka at {kafka}");
+            }
             println!("\n{}", "Modelled".if_supports_color(Stdout, |t| t.bold()));
             for part in MODELLED {
                 println!("  {part}");
             }
-            println!("\n  export KUBECONFIG={}\n", kubeconfig.display());
-            commands(kubectl, last);
+            export(kubeconfig);
+            commands(kubectl, namespaces);
         }
         Access::Context { name, kubectl } => {
             println!(
                 "\nThe operator runs on this machine and works in the cluster of context {name}.\n"
             );
-            commands(&format!("{kubectl} --context {name}"), last);
+            commands(&format!("{kubectl} --context {name}"), namespaces);
         }
     }
     println!("\n`cargo xtask down` stops and removes it all.");
 }
 
-fn commands(kubectl: &str, namespace: &str) {
+fn export(kubeconfig: &Path) {
+    println!("\n  export KUBECONFIG={}\n", kubeconfig.display());
+}
+
+fn commands(kubectl: &str, namespaces: &[String]) {
     println!("Try next:");
+    let Some(last) = namespaces.last() else {
+        println!("  {kubectl} get pods --all-namespaces");
+        return;
+    };
     println!("  {kubectl} get todoapps --all-namespaces");
     println!(
-        "  {kubectl} --namespace {namespace} get rollouts,deployments,scaledobjects,clusters.postgresql.cnpg.io"
+        "  {kubectl} --namespace {last} get rollouts,deployments,scaledobjects,clusters.postgresql.cnpg.io"
     );
-    println!("  cargo run --quiet --package todoctl -- why {namespace}");
+    println!("  cargo run --quiet --package todoctl -- why {last}");
 }

@@ -279,10 +279,13 @@ async fn converge(
             refused = make_topics(&plan, context, &mut topics).await;
         }
         let writes = plan::writes(valid, wanted, &gathered.beside(&children, &topics));
+        let failed = apply_all(&writes, context).await;
         if was_settled {
-            corrected.extend(writes.iter().map(|write| write.child.key.clone()));
+            let keys = writes.iter().map(|write| &write.child.key);
+            let applied = keys.filter(|key| failed.iter().all(|failure| failure.key() != *key));
+            corrected.extend(applied.cloned());
         }
-        failures.extend(apply_all(&writes, context).await);
+        failures.extend(failed);
     }
     // One observation for both: a release that is said to be Ready is on record as proven.
     let mut after = context.index.app(key);
@@ -416,15 +419,16 @@ fn needs_cleanup(app: &ValidApp<'_>) -> bool {
     takes_data && (has_topics || spec.databases.is_some()) && !Mutant::ForgetsFinalizer.is_on()
 }
 
-/// Hash of everything that is rendered, and of what changes in it by what others do: a canary under way, and one that was
-/// overlooked.
+/// Hash of everything that is rendered, and of what changes in it by what others do: a canary under way, and a reminder of
+/// one.
 fn rendered(plan: &Plan, children: &Children, now: i64) -> Digest128 {
-    let carried: Vec<_> = children
-        .iter()
+    // A Deployment that somebody has edited is under way too, and one that somebody has deleted is not there: that is drift.
+    let rollouts = children.iter().filter(|(key, _)| key.kind == Kind::Rollout);
+    let carried: Vec<_> = rollouts
         .filter_map(|(key, live)| match &live.detail {
             Detail::Workload(workload) => {
-                let overlooked = plan::carry::is_overlooked(key.kind, live, now);
-                Some((&key.name, workload.in_flight, overlooked))
+                let reminder = plan::carry::reminder(key.kind, live, now);
+                Some((&key.name, workload.in_flight, reminder))
             }
             _ => None,
         })

@@ -14,6 +14,8 @@ use crate::names::ANNOTATION_OVERLOOKED;
 
 /// Reason of a condition after an abort, whoever asked for it: an analysis, a person, the deadline.
 const ABORTED: &str = "RolloutAborted";
+/// Type of the condition of a Rollout that does not fit to itself or to what it refers to.
+const INVALID: &str = "InvalidSpec";
 
 /// A Rollout is ready when its phase is `Healthy` and the version that its spec asks for is the stable one.
 pub(super) fn read(object: &Value) -> (Health, Detail) {
@@ -25,6 +27,7 @@ pub(super) fn read(object: &Value) -> (Health, Detail) {
     workload.told_to_look = is_told_to_look(object);
     if observed {
         workload.rejected = rejection(object, &workload).map(Box::new);
+        workload.invalid_since = Condition::of(object, INVALID).and_then(Condition::since);
     }
     // The first version has nothing to be compared with: Argo Rollouts skips its steps, so it is no canary.
     workload.in_flight = workload.rejected.is_none()
@@ -72,8 +75,8 @@ fn is_told_to_look(object: &Value) -> bool {
 }
 
 fn health(object: &Value, workload: &Workload) -> Health {
-    if let Some(invalid) = Condition::of(object, "InvalidSpec") {
-        return Health::Degraded(Cause::new("InvalidSpec", invalid.message()));
+    if let Some(invalid) = Condition::of(object, INVALID) {
+        return Health::Degraded(Cause::new(INVALID, invalid.message()));
     }
     if let Some(rejected) = &workload.rejected {
         let serving = match workload.stable_hash {

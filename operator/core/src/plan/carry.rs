@@ -24,8 +24,12 @@ const PAUSED: [&str; 2] = [
 ///
 /// It may not: at the end of a sync it puts the Rollout as it has just written it into its cache, over what came in
 /// meanwhile (v1.9.1, `writeBackToInformer`), and then nothing reminds it. A release that goes back is written at such a
-/// moment: right after a status of Argo Rollouts.
+/// moment: right after a status of Argo Rollouts. A Service that somebody edits for a moment makes the Rollout invalid, and
+/// what makes it valid again can cross that verdict in the same way.
 pub const OVERLOOKED_SECONDS: i64 = 5;
+/// How often Argo Rollouts is reminded of a Rollout that it calls invalid, each time after twice as long. One that still is
+/// has a reason to be.
+const REMINDERS: u32 = 6;
 
 /// The write that makes `child` as it should be; `None` where it already is. `now` is in seconds since the epoch.
 pub fn write(app: &ValidApp<'_>, child: &Child, children: &Children, now: i64) -> Option<Write> {
@@ -52,12 +56,8 @@ pub fn write(app: &ValidApp<'_>, child: &Child, children: &Children, now: i64) -
     let mut must_write = false;
     match &live.detail {
         Detail::Workload(workload) => {
-            if is_overlooked(child.key.kind, live, now) {
-                annotate(
-                    &mut child,
-                    ANNOTATION_OVERLOOKED,
-                    &live.generation.to_string(),
-                );
+            if let Some(reminder) = reminder(child.key.kind, live, now) {
+                annotate(&mut child, ANNOTATION_OVERLOOKED, &reminder);
             }
             if workload.in_flight
                 && let Some(strategy) = &workload.strategy
@@ -173,23 +173,40 @@ fn annotate(child: &mut Child, name: &str, value: &str) {
     }
 }
 
-/// Whether Argo Rollouts has overlooked what we wrote, and is told, or has been told, to look again.
-pub fn is_overlooked(kind: Kind, live: &Live, now: i64) -> bool {
-    let Detail::Workload(workload) = &live.detail else {
-        return false;
-    };
-    kind == Kind::Rollout
-        && workload.unobserved
-        && (workload.told_to_look || now.saturating_sub(live.written) >= OVERLOOKED_SECONDS)
+/// The annotation that makes Argo Rollouts look again at a Rollout where it has, or may have, overlooked something.
+pub fn reminder(kind: Kind, live: &Live, now: i64) -> Option<String> {
+    let workload = rollout(kind, live)?;
+    if workload.unobserved {
+        let is_late = now.saturating_sub(live.written) >= OVERLOOKED_SECONDS;
+        return (workload.told_to_look || is_late).then(|| live.generation.to_string());
+    }
+    let reminders = reminders(now.saturating_sub(workload.invalid_since?));
+    (reminders > 0).then(|| format!("invalid-{reminders}"))
 }
 
-/// Seconds until a Rollout counts as overlooked, where Argo Rollouts has not seen our last write yet.
-pub fn overlooked_in(kind: Kind, live: &Live, now: i64) -> Option<i64> {
-    let Detail::Workload(workload) = &live.detail else {
-        return None;
-    };
-    let waits = kind == Kind::Rollout && workload.unobserved && !is_overlooked(kind, live, now);
-    waits.then(|| OVERLOOKED_SECONDS - now.saturating_sub(live.written))
+/// Seconds until [`reminder`] says something else although nothing changes.
+pub fn reminder_in(kind: Kind, live: &Live, now: i64) -> Option<i64> {
+    let workload = rollout(kind, live)?;
+    if workload.unobserved {
+        let waits = reminder(kind, live, now).is_none();
+        return waits.then(|| OVERLOOKED_SECONDS - now.saturating_sub(live.written));
+    }
+    let waited = now.saturating_sub(workload.invalid_since?);
+    let reminders = reminders(waited);
+    (reminders < REMINDERS).then(|| (OVERLOOKED_SECONDS << reminders) - waited)
+}
+
+fn rollout(kind: Kind, live: &Live) -> Option<&Workload> {
+    match &live.detail {
+        Detail::Workload(workload) if kind == Kind::Rollout => Some(workload),
+        _ => None,
+    }
+}
+
+/// How many reminders are due of a Rollout that has been invalid for so many seconds.
+fn reminders(seconds: i64) -> u32 {
+    let doubled = (seconds / OVERLOOKED_SECONDS).checked_ilog2();
+    doubled.map_or(0, |doubled| (doubled + 1).min(REMINDERS))
 }
 
 /// Writes the live weights into the back ends of the same names.

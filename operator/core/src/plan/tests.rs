@@ -598,7 +598,7 @@ fn argo_rollouts_is_told_once_to_look_at_what_it_has_overlooked() {
     world.change_workload(Kind::Rollout, "demo-web", |workload| {
         workload.unobserved = true;
     });
-    let wait = |world: &World, now| carry::overlooked_in(Kind::Rollout, &live(world), now);
+    let wait = |world: &World, now| carry::reminder_in(Kind::Rollout, &live(world), now);
     assert_eq!(sent(&world, late - 1), None, "it may be about to look");
     assert_eq!(wait(&world, late - 1), Some(1));
     let told = sent(&world, late).unwrap().child;
@@ -616,4 +616,48 @@ fn argo_rollouts_is_told_once_to_look_at_what_it_has_overlooked() {
         workload.unobserved = false;
     });
     assert_eq!(sent(&world, late), None, "it has looked");
+}
+
+#[test]
+fn argo_rollouts_is_reminded_of_an_invalid_rollout_ever_more_rarely_and_then_no_more() {
+    let fixture = demo();
+    let mut world = World::proven(&fixture);
+    let app = fixture.valid();
+    let (wanted, _) = world.decide(&app);
+    let rollout = render::workloads(&app, &wanted)
+        .into_iter()
+        .find(|child| &*child.key.name == "demo-web" && child.key.kind == Kind::Rollout)
+        .unwrap();
+    let since = world.children[&rollout.key].written + 100;
+    world.change_workload(Kind::Rollout, "demo-web", |workload| {
+        workload.invalid_since = Some(since);
+    });
+    let mut now = since;
+    let mut reminded = Vec::new();
+    while let Some(wait) = carry::reminder_in(Kind::Rollout, &world.children[&rollout.key], now) {
+        assert_eq!(
+            carry::reminder(Kind::Rollout, &world.children[&rollout.key], now + wait - 1),
+            reminded
+                .last()
+                .map(|(_, said): &(i64, String)| said.clone()),
+            "nothing is said before its time"
+        );
+        now += wait;
+        let sent = carry::write(&app, &rollout, &world.children, now).unwrap();
+        let said = &sent.child.body["metadata"]["annotations"][crate::names::ANNOTATION_OVERLOOKED];
+        reminded.push((now - since, said.as_str().unwrap().to_owned()));
+    }
+    let after: Vec<_> = reminded.iter().map(|(seconds, _)| *seconds).collect();
+    assert_eq!(after, [5, 10, 20, 40, 80, 160]);
+    let different: std::collections::BTreeSet<_> = reminded.iter().map(|(_, said)| said).collect();
+    assert_eq!(different.len(), reminded.len(), "each makes a change");
+
+    world.change_workload(Kind::Rollout, "demo-web", |workload| {
+        workload.invalid_since = None;
+    });
+    assert_eq!(
+        carry::write(&app, &rollout, &world.children, now),
+        None,
+        "it is valid again"
+    );
 }

@@ -129,7 +129,7 @@ pub fn decide(
         decision.changed.insert(name.clone());
         if rejected
             .iter()
-            .any(|rejection| matches(rejection, name, inputs, &hash, proven))
+            .any(|rejection| matches(rejection, name, inputs, hash, proven))
         {
             decision.quarantined.insert(name.clone());
         }
@@ -147,7 +147,7 @@ pub fn decide(
                 component: name.clone(),
                 image: inputs.image.clone(),
                 config_hash: inputs.config_hash(),
-                inputs_hash: inputs.hash(),
+                inputs_hash: inputs.hash().to_owned(),
                 reason: cause.reason.to_string(),
                 measurement: Some(cause.message.to_string()),
                 time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now),
@@ -200,7 +200,7 @@ fn failure(
         ));
     }
     let (workload_name, workload) = workload(app, name, children)?;
-    if workload.inputs.as_deref() != Some(inputs.hash().as_str()) {
+    if workload.inputs.as_deref() != Some(inputs.hash()) {
         return None;
     }
     let cause = workload.rejected.as_deref()?;
@@ -285,7 +285,7 @@ pub fn proven(
         let Detail::Workload(workload) = &live.detail else {
             return None;
         };
-        if !live.health.is_ready() || workload.inputs.as_deref() != Some(inputs.hash().as_str()) {
+        if !live.health.is_ready() || workload.inputs.as_deref() != Some(inputs.hash()) {
             return None;
         }
     }

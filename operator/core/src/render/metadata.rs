@@ -96,27 +96,24 @@ pub(crate) fn assemble(
 /// Leaves out nulls, empty objects and empty lists, however deep: `managedFields` cannot tell them from absent ones.
 ///
 /// Renderers rely on it: an option that is `None` is a field that is not there.
-pub(crate) fn compact(value: Value) -> Value {
-    let kept = |value: &Value| match value {
-        Value::Null => false,
-        Value::Object(map) => !map.is_empty(),
-        Value::Array(list) => !list.is_empty(),
-        _ => true,
-    };
+pub(crate) fn compact(mut value: Value) -> Value {
+    drop_empty(&mut value);
+    value
+}
+
+/// Answers whether anything is left of the value.
+fn drop_empty(value: &mut Value) -> bool {
     match value {
-        Value::Object(map) => map
-            .into_iter()
-            .map(|(key, value)| (key, compact(value)))
-            .filter(|(_, value)| kept(value))
-            .collect::<Map<_, _>>()
-            .into(),
-        Value::Array(list) => list
-            .into_iter()
-            .map(compact)
-            .filter(kept)
-            .collect::<Vec<_>>()
-            .into(),
-        other => other,
+        Value::Null => false,
+        Value::Object(map) => {
+            map.retain(|_, value| drop_empty(value));
+            !map.is_empty()
+        }
+        Value::Array(list) => {
+            list.retain_mut(drop_empty);
+            !list.is_empty()
+        }
+        _ => true,
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use todo_operator_api::component::{Component, ComponentKind, Probe, Protocol};
 
 use super::{metadata, migration, quantity, variables, volumes};
-use crate::inputs::PodInputs;
+use crate::inputs::{self, Content, PodInputs};
 use crate::names;
 use crate::validate::{ValidApp, ValidComponent};
 
@@ -27,16 +27,13 @@ pub(super) enum Login {
 
 /// What the pods of a component are made of.
 pub(super) fn inputs(app: &ValidApp<'_>, component: &ValidComponent<'_>) -> PodInputs {
-    let mut inputs = PodInputs {
+    let config_map = inputs::config_map(&component.config, app.name, component.name);
+    PodInputs::from(Content {
         image: component.image.to_owned(),
         config: component.config.clone(),
-        template: Value::Null,
-        migration: None,
-    };
-    let config_map = inputs.config_map(app.name, component.name);
-    inputs.template = template(app, component, config_map.as_deref());
-    inputs.migration = migration::of(app, component, config_map.as_deref());
-    inputs
+        template: template(app, component, config_map.as_deref()),
+        migration: migration::of(app, component, config_map.as_deref()),
+    })
 }
 
 /// The pod template of a component. Nothing in it is release-wide.

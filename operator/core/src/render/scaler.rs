@@ -120,7 +120,6 @@ fn scaled_object(app: &ValidApp<'_>, component: &ValidComponent<'_>) -> Child {
             "replicas": least.max(1),
             "behavior": "currentReplicasIfHigher",
         })),
-        "advanced": {"restoreToOriginalReplicaCount": false},
         "triggers": triggers,
     });
     let content = json!({"spec": spec});

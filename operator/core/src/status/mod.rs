@@ -116,14 +116,14 @@ pub fn status(outcome: &Outcome<'_>) -> Verdict {
     });
     let settled_in = settling.then_some(crate::health::database::SETTLE_SECONDS);
     let now = outcome.observed.now;
-    let overlooked_in = outcome
+    let reminder_in = outcome
         .observed
         .children
         .iter()
-        .filter_map(|(key, live)| carry::overlooked_in(key.kind, live, now));
+        .filter_map(|(key, live)| carry::reminder_in(key.kind, live, now));
     let again_in = settled_in
         .into_iter()
-        .chain(overlooked_in)
+        .chain(reminder_in)
         .map(SignedDuration::from_secs)
         .chain(again_in)
         .min();

@@ -14,7 +14,6 @@ use super::failure::Failure;
 use super::rules::Rules;
 use super::scale;
 use super::schema::Resource;
-use super::signal::{Listener, Signal};
 use super::store::{Key, ResourceId, Store};
 
 /// What the API server answers.
@@ -31,7 +30,6 @@ pub struct ApiServer {
     state: Mutex<State>,
     rules: Arc<Rules>,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    changed: Signal,
 }
 
 pub(super) struct State {
@@ -64,7 +62,6 @@ impl ApiServer {
             }),
             rules,
             clock: Box::new(clock),
-            changed: Signal::default(),
         }
     }
 
@@ -79,15 +76,7 @@ impl ApiServer {
 
     /// Changes the store beside the API: as a compaction or a peer's installation does.
     pub fn change<T>(&self, change: impl FnOnce(&mut Store) -> T) -> T {
-        let mut state = self.lock();
-        let result = change(&mut state.store);
-        self.changed.send();
-        result
-    }
-
-    /// Tells the version of the newest change.
-    pub fn subscribe(&self) -> Listener {
-        self.changed.listen()
+        change(&mut self.lock().store)
     }
 
     /// Carries out a call. A watch is answered by [`super::http`].
@@ -110,7 +99,7 @@ impl ApiServer {
             now: &now,
             has_empty_list: Cell::new(false),
         };
-        let answer = match &call.verb {
+        match &call.verb {
             Verb::Get => request.get(),
             Verb::List(options) => request.list(options),
             Verb::Watch(_) => Err(Failure::bad_request("a watch is no single answer")),
@@ -127,9 +116,7 @@ impl ApiServer {
                 json_patch::patch(object, &patch).map_err(|_| Failure::unprocessable())
             }),
             Verb::Delete(options) => request.delete(options),
-        };
-        self.changed.send();
-        answer
+        }
     }
 
     /// Answers a list as a server does that has yet to hear of the newest `behind` changes.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::schema::Resource;
 use super::selector::Selector;
+use super::signal::{Listener, Signal};
 
 /// A resource, by its place in the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,10 +31,16 @@ impl Ord for Key {
             if self.namespace == other.namespace {
                 return self.name.cmp(&other.name);
             }
-            let path = |key: &'_ Self| format!("{}/{}", key.namespace, key.name);
-            path(self).cmp(&path(other))
+            self.path().cmp(other.path())
         };
         self.resource.cmp(&other.resource).then_with(by_path)
+    }
+}
+
+impl Key {
+    fn path(&self) -> impl Iterator<Item = u8> {
+        let (namespace, name) = (self.namespace.bytes(), self.name.bytes());
+        namespace.chain(std::iter::once(b'/')).chain(name)
     }
 }
 
@@ -62,6 +69,7 @@ pub struct Store {
     catalog: Vec<Served>,
     objects: BTreeMap<Key, Arc<Value>>,
     revision: u64,
+    changed: Signal,
 }
 
 #[derive(Debug)]
@@ -69,6 +77,7 @@ struct Served {
     resource: Arc<Resource>,
     is_served: bool,
     history: Vec<Change>,
+    changed: Signal,
 }
 
 impl Store {
@@ -78,6 +87,7 @@ impl Store {
             resource,
             is_served: true,
             history: Vec::new(),
+            changed: Signal::default(),
         });
         ResourceId(self.catalog.len() - 1)
     }
@@ -119,6 +129,7 @@ impl Store {
     /// Takes a resource away, with every object of it, or brings it back.
     pub fn set_served(&mut self, id: ResourceId, is_served: bool) {
         self.catalog[id.0].is_served = is_served;
+        self.tell(id);
         if !is_served {
             let gone: Vec<Key> = self.objects(id).map(|(key, _)| key.clone()).collect();
             for key in gone {
@@ -205,7 +216,24 @@ impl Store {
             before,
             after,
         };
-        self.catalog[change.key.resource.0].history.push(change);
+        let id = change.key.resource;
+        self.catalog[id.0].history.push(change);
+        self.tell(id);
+    }
+
+    fn tell(&self, id: ResourceId) {
+        self.catalog[id.0].changed.send();
+        self.changed.send();
+    }
+
+    /// Hears of every change from now on.
+    pub fn listen(&self) -> Listener {
+        self.changed.listen()
+    }
+
+    /// Hears of the changes of one resource from now on.
+    pub fn listen_to(&self, id: ResourceId) -> Listener {
+        self.catalog[id.0].changed.listen()
     }
 }
 

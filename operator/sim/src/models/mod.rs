@@ -33,6 +33,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::apiserver::server::ApiServer;
+use crate::apiserver::store::Store;
 use client::{Controller, Informed};
 pub use knobs::{Behaviour, Fate, Knobs, Settings};
 
@@ -98,7 +99,7 @@ pub async fn drive(
     slowest: Duration,
 ) {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut changed = server.subscribe();
+    let mut changed = server.read(Store::listen);
     loop {
         changed.catch_up();
         let again = model.act(now());

@@ -1,5 +1,7 @@
 //! One real API server for the tests of a file, and what they do to it.
 
+#![allow(dead_code, reason = "no test file uses them all")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
 use rdkafka::config::RDKafkaLogLevel;
@@ -60,6 +61,9 @@ pub struct Options {
     /// Name in Kafka of the topic to record in what was processed, for `demo check`. Nothing is recorded without it.
     #[arg(long, env = "TOPIC_PROCESSED", value_name = "TOPIC")]
     records: Option<String>,
+    /// Say in the log what would be recorded, and record nothing.
+    #[arg(long, env = "LOG_ONLY", value_parser = BoolishValueParser::new())]
+    log_only: bool,
     /// Time that each message takes.
     #[arg(long, env = "DEMO_PROCESSING_TIME", value_name = "DURATION", default_value = "0s", value_parser = duration)]
     processing_time: Duration,
@@ -337,6 +341,10 @@ impl Worker {
             offset: message.offset(),
         };
         let content = serde_json::json!(record).to_string();
+        if self.options.log_only {
+            tracing::info!(key, record = content, "not recorded, as LOG_ONLY is set");
+            return Ok(None);
+        }
         let record = FutureRecord::to(topic).key(key).payload(&content);
         let sent = self.producer.send_result(record);
         sent.map(Some)

@@ -13,6 +13,8 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 use thiserror::Error;
 
+use super::token::Token;
+
 /// Headers about one connection, which mean nothing on another.
 const HOP_BY_HOP: [HeaderName; 5] = [
     header::CONNECTION,
@@ -37,18 +39,20 @@ pub struct NoAuthority(String);
 #[derive(Clone, Debug)]
 pub struct Upstream {
     authority: Authority,
+    token: Option<Token>,
     client: Client<HttpConnector, Body>,
 }
 
 impl Upstream {
-    /// The service at `host:port`.
+    /// The service at `host:port`, which wants this token.
     ///
     /// # Errors
     /// If that is no such address.
-    pub fn new(authority: &str) -> Result<Self, NoAuthority> {
+    pub fn new(authority: &str, token: Option<Token>) -> Result<Self, NoAuthority> {
         let wrong = |_| NoAuthority(authority.to_owned());
         Ok(Self {
             authority: authority.parse().map_err(wrong)?,
+            token,
             client: Client::builder(TokioExecutor::new()).build_http(),
         })
     }
@@ -82,6 +86,9 @@ async fn forward(
     uri.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     parts.uri = Uri::from_parts(uri).map_err(ForwardError::Address)?;
     drop_hop_by_hop(&mut parts.headers);
+    if let Some(token) = &upstream.token {
+        token.attach(&mut parts.headers);
+    }
     let answer = upstream.client.request(Request::from_parts(parts, body));
     let mut answer = answer
         .await
@@ -106,7 +113,8 @@ mod tests {
     use super::*;
 
     async fn answer(authority: &str) -> (StatusCode, String) {
-        let router = route().with_state(Upstream::new(authority).unwrap());
+        let token = Some("s3cret".parse().unwrap());
+        let router = route().with_state(Upstream::new(authority, token).unwrap());
         let request = Request::post("/entries?x=1").body(Body::from("a body"));
         let answer = router.oneshot(request.unwrap()).await.unwrap();
         let status = answer.status();
@@ -118,12 +126,13 @@ mod tests {
     async fn request_and_answer_are_passed_on() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let echo = |uri: Uri, body: String| async move {
-            (StatusCode::CREATED, format!("{uri} with {body}"))
+        let echo = |uri: Uri, headers: HeaderMap, body: String| async move {
+            let token = headers[header::AUTHORIZATION].to_str().unwrap().to_owned();
+            (StatusCode::CREATED, format!("{uri} with {body}, {token}"))
         };
         let api = Router::new().route("/entries", post(echo));
         tokio::spawn(async move { axum::serve(listener, api).await });
-        let expected = "/entries?x=1 with a body".to_owned();
+        let expected = "/entries?x=1 with a body, Bearer s3cret".to_owned();
         assert_eq!(answer(&address).await, (StatusCode::CREATED, expected));
     }
 
@@ -135,6 +144,6 @@ mod tests {
         let (status, text) = answer(&address).await;
         assert_eq!(status, StatusCode::BAD_GATEWAY);
         assert!(text.contains(&address), "{text}");
-        assert!(Upstream::new("not an address").is_err());
+        assert!(Upstream::new("not an address", None).is_err());
     }
 }

@@ -4,6 +4,7 @@ pub mod entries;
 pub mod forward;
 pub mod index;
 pub mod observe;
+pub mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use clap::Args;
 use thiserror::Error;
 
 use self::forward::Upstream;
+use self::token::Token;
 use crate::admin::{self, Admin, CannotListen};
 use crate::database::{Database, Place};
 use crate::faults::{Faults, Switches};
@@ -52,6 +54,9 @@ pub struct Options {
     /// Who keeps the entries, as host:port: /entries is passed on to there.
     #[arg(long, env = "SERVICE_API", value_name = "AUTHORITY")]
     api: Option<String>,
+    /// What entries are asked for with: whoever keeps them refuses others, whoever passes requests on adds it.
+    #[arg(long, env = "DEMO_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: Option<Token>,
     #[command(flatten)]
     database: Place,
     #[command(flatten)]
@@ -96,6 +101,7 @@ pub(crate) struct Service {
     pub(crate) identity: Arc<Identity>,
     pub(crate) greeting: Option<Arc<str>>,
     pub(crate) entries: Entries,
+    pub(crate) token: Option<Token>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) lifecycle: Lifecycle,
@@ -105,13 +111,23 @@ pub(crate) struct Service {
 pub(crate) fn router(service: Service) -> Router {
     let entries = match &service.entries {
         Entries::Nowhere => Router::new(),
-        Entries::Here(database) => entries::route().with_state(database.clone()),
+        Entries::Here(database) => guarded(
+            entries::route().with_state(database.clone()),
+            service.token.as_ref(),
+        ),
         Entries::There(upstream) => forward::route().with_state(upstream.clone()),
     };
     Router::new()
         .merge(index::route().with_state(service.clone()))
         .merge(entries)
         .layer(from_fn_with_state(service, observe::observe))
+}
+
+fn guarded(entries: Router, token: Option<&Token>) -> Router {
+    match token {
+        None => entries,
+        Some(token) => entries.layer(from_fn_with_state(token.clone(), token::require)),
+    }
 }
 
 /// Answers until told to stop.
@@ -122,7 +138,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let lifecycle = Lifecycle::default();
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let entries = match given(options.api) {
-        Some(authority) => Entries::There(Upstream::new(&authority)?),
+        Some(authority) => Entries::There(Upstream::new(&authority, options.token.clone())?),
         None => Database::open(&options.database, &options.identity)
             .map_or(Entries::Nowhere, Entries::Here),
     };
@@ -134,6 +150,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
         identity: Arc::new(options.identity),
         greeting: given(options.greeting).map(Arc::from),
         entries,
+        token: options.token,
         faults: Arc::new(Faults::new(options.switches)),
         metrics: Arc::clone(&metrics),
         lifecycle: lifecycle.clone(),
@@ -192,6 +209,7 @@ pub(crate) mod tests {
             }),
             greeting: Some(Arc::from("hello")),
             entries: Entries::Nowhere,
+            token: None,
             faults: Arc::new(Faults::new(switches)),
             metrics: Arc::default(),
             lifecycle: Lifecycle::default(),

@@ -340,6 +340,24 @@ fn only_lag_has_a_fallback() {
     );
 }
 
+/// KEDA writes the whole object as it has read it, without what is false: the operator would take that for drift.
+#[test]
+fn a_scaler_says_nothing_that_keda_leaves_out() {
+    fn is_false_somewhere(value: &Value) -> bool {
+        match value {
+            Value::Bool(is) => !is,
+            Value::Array(items) => items.iter().any(is_false_somewhere),
+            Value::Object(fields) => fields.values().any(is_false_somewhere),
+            _ => false,
+        }
+    }
+    let children = all(&demo());
+    for name in ["demo-worker", "demo-web"] {
+        let scaler = find(&children, "ScaledObject", name);
+        assert!(!is_false_somewhere(&scaler["spec"]), "{scaler}");
+    }
+}
+
 #[test]
 fn the_operator_makes_topics_only_where_nobody_else_does() {
     let topics = render::topics(&demo().valid());

@@ -1,0 +1,3 @@
+module todo-operator.dev/localcluster/git-server
+
+go 1.26.0

@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Time between two tries of a relay that cannot work, or waits for another.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Time for which the messages of a key are left alone after one was not taken.
-const BLOCKED: Duration = Duration::from_secs(5);
+const BLOCKED: Duration = Duration::from_secs(1);
 
 /// A message that is not sent yet.
 #[derive(Clone, Debug, PartialEq)]

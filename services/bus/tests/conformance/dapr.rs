@@ -1,6 +1,5 @@
 //! A real sidecar for each process, in front of a real broker.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use todo_bus::EventBus;
 use todo_bus::dapr::{DaprBus, Options};
 
 use crate::kafka::KafkaRig;
-use crate::rig::Rig;
+use crate::rig::{Keys, Rig};
 
 #[derive(Parser)]
 struct Arguments {
@@ -85,8 +84,13 @@ impl Rig for DaprRig {
         }
     }
 
-    async fn partitions_of(&mut self, topic: &str, key: &str) -> BTreeSet<u32> {
-        self.kafka.partitions_of(topic, key).await
+    async fn keys_in(&mut self, topic: &str) -> Keys {
+        self.kafka.keys_in(topic).await
+    }
+
+    /// A sidecar commits once a second, and does not wait for what is in work when partitions go.
+    fn hands_over_cleanly(&self) -> bool {
+        false
     }
 
     async fn gone(&mut self, bus: Arc<dyn EventBus>) {

@@ -19,7 +19,7 @@ use todo_kit::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::messages::{Recorder, keys, messages};
-use crate::rig::{DEADLINE, PARTITIONS, Rig, subscription, until};
+use crate::rig::{DEADLINE, Keys, PARTITIONS, Rig, subscription, until};
 
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -147,7 +147,7 @@ impl KafkaRig {
     }
 
     /// Reads a topic from its beginning to its end, as no member of any group.
-    pub fn find(&self, topic: &str, key: &str) -> BTreeSet<u32> {
+    fn find(&self, topic: &str) -> Keys {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.bootstrap())
             .set("group.id", "finder")
@@ -161,16 +161,17 @@ impl KafkaRig {
                 .unwrap();
         }
         consumer.assign(&all).unwrap();
-        let (mut found, mut ends) = (BTreeSet::new(), BTreeSet::new());
+        let (mut found, mut ends) = (Keys::new(), BTreeSet::new());
         while ends.len() < all.count() {
             match consumer
                 .poll(DEADLINE)
                 .expect("neither a message nor an end")
             {
-                Ok(message) if message.key() == Some(key.as_bytes()) => {
-                    found.insert(u32::try_from(message.partition()).unwrap());
+                Ok(message) => {
+                    let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
+                    let partition = u32::try_from(message.partition()).unwrap();
+                    found.entry(key).or_default().insert(partition);
                 }
-                Ok(_) => {}
                 Err(rdkafka::error::KafkaError::PartitionEOF(partition)) => {
                     ends.insert(partition);
                 }
@@ -201,8 +202,8 @@ impl Rig for KafkaRig {
         self.kill_and_bring_back().await;
     }
 
-    async fn partitions_of(&mut self, topic: &str, key: &str) -> BTreeSet<u32> {
-        tokio::task::block_in_place(|| self.find(topic, key))
+    async fn keys_in(&mut self, topic: &str) -> Keys {
+        tokio::task::block_in_place(|| self.find(topic))
     }
 
     async fn gone(&mut self, _: Arc<dyn EventBus>) {}

@@ -12,6 +12,7 @@ mod kafka;
 mod memory;
 mod messages;
 mod once;
+mod relayed;
 mod rig;
 mod suite;
 
@@ -21,10 +22,12 @@ async fn all(rig: &mut dyn Rig) {
     suite::messages_arrive_as_they_were_in_the_order_of_their_keys(rig).await;
     suite::a_key_is_in_one_partition_whatever_carries_it(rig).await;
     suite::what_is_to_come_again_comes_before_what_is_behind_it(rig).await;
+    suite::what_is_not_done_when_a_member_goes_is_there_for_the_next(rig).await;
     suite::members_share_and_one_that_leaves_hands_over(rig).await;
     suite::each_group_gets_everything(rig).await;
     once::effects_happen_once_and_in_order_when_the_carrier_is_killed(rig).await;
     once::a_bad_message_stops_its_subject_alone_and_goes_on_where_it_stopped(rig).await;
+    relayed::what_is_written_is_sent_in_order_when_the_carrier_is_killed(rig).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,12 @@
 //! The memory.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use todo_bus::EventBus;
 use todo_bus::memory::MemoryBus;
 
-use crate::rig::{PARTITIONS, Rig};
+use crate::rig::{Keys, PARTITIONS, Rig};
 
 pub struct MemoryRig(MemoryBus);
 
@@ -28,14 +27,14 @@ impl Rig for MemoryRig {
     /// It goes with the process, and comes back with nothing.
     async fn interrupt(&mut self) {}
 
-    async fn partitions_of(&mut self, topic: &str, key: &str) -> BTreeSet<u32> {
-        let has = |partition: &u32| {
-            self.0
-                .log(topic, *partition)
-                .iter()
-                .any(|(of, _)| of == key)
-        };
-        (0..PARTITIONS).filter(has).collect()
+    async fn keys_in(&mut self, topic: &str) -> Keys {
+        let mut found = Keys::new();
+        for partition in 0..PARTITIONS {
+            for (key, _) in self.0.log(topic, partition) {
+                found.entry(key).or_default().insert(partition);
+            }
+        }
+        found
     }
 
     async fn gone(&mut self, _: Arc<dyn EventBus>) {}

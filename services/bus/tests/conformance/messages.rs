@@ -1,6 +1,7 @@
 //! Numbered messages, and who takes note of them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -56,39 +57,61 @@ pub fn number(message: &Envelope) -> (String, u64) {
     (message.subject.clone().unwrap(), n)
 }
 
-/// Takes note of every message, and lets some come again.
+/// Takes note of every message, and lets some come again. Clones share what they note.
 #[derive(Clone, Default)]
-pub struct Recorder(Arc<Mutex<Record>>);
+pub struct Recorder {
+    record: Arc<Mutex<Record>>,
+    /// How many this one has handled, and its siblings have not.
+    own: Arc<AtomicUsize>,
+    slow: Duration,
+}
 
 #[derive(Default)]
 struct Record {
     seen: Vec<Envelope>,
     /// How often a message is still to come again.
     again: BTreeMap<(String, u64), u32>,
-    slow: Duration,
 }
 
 impl Recorder {
-    /// One that takes its time.
+    /// One that takes its time for each message, and handles one at a time.
     pub fn slow(slow: Duration) -> Self {
         let recorder = Self::default();
-        recorder.0.lock().unwrap().slow = slow;
-        recorder
+        Self { slow, ..recorder }
+    }
+
+    /// Another one that notes into the same record.
+    pub fn sibling(&self) -> Self {
+        Self {
+            own: Arc::default(),
+            ..self.clone()
+        }
     }
 
     /// Lets a message come again.
     pub fn again(&self, key: &str, n: u64, times: u32) {
-        let mut record = self.0.lock().unwrap();
+        let mut record = self.record.lock().unwrap();
         record.again.insert((key.to_owned(), n), times);
+    }
+
+    /// Lets nothing come again any more.
+    pub fn mend(&self) {
+        self.record.lock().unwrap().again.clear();
     }
 
     /// Everything that was handled, in order.
     pub fn seen(&self) -> Vec<Envelope> {
-        self.0.lock().unwrap().seen.clone()
+        self.record.lock().unwrap().seen.clone()
     }
 
+    /// How many were handled, by all that share the record.
     pub fn count(&self) -> usize {
-        self.0.lock().unwrap().seen.len()
+        self.record.lock().unwrap().seen.len()
+    }
+
+    /// How many this one has handled.
+    pub fn own_count(&self) -> usize {
+        self.own.load(Ordering::Relaxed)
     }
 
     /// The numbers of each key, in the order in which they were handled.
@@ -119,13 +142,17 @@ pub fn first_times(numbers: &[u64]) -> Vec<u64> {
 impl Handler for Recorder {
     async fn handle(&self, batch: &[Delivery]) -> Verdict {
         for (done, delivery) in batch.iter().enumerate() {
-            let slow = self.0.lock().unwrap().slow;
-            if !slow.is_zero() {
-                tokio::time::sleep(slow).await;
+            if !self.slow.is_zero() {
+                if done > 0 {
+                    let after = Duration::ZERO;
+                    return Verdict::Retry { done, after };
+                }
+                tokio::time::sleep(self.slow).await;
             }
             let message = delivery.message.as_ref().unwrap();
             assert_eq!(delivery.key, message.subject, "the key is not told");
-            let mut record = self.0.lock().unwrap();
+            self.own.fetch_add(1, Ordering::Relaxed);
+            let mut record = self.record.lock().unwrap();
             record.seen.push(message.clone());
             if let Some(times) = record.again.get_mut(&number(message))
                 && *times > 0

@@ -1,6 +1,6 @@
 //! What the suite needs of a transport.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,9 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 /// Partitions of every topic.
 pub const PARTITIONS: u32 = 4;
 
+/// Keys, and the partitions in which each is found.
+pub type Keys = BTreeMap<String, BTreeSet<u32>>;
+
 /// A transport, with all that is around it.
 #[async_trait]
 pub trait Rig: Send {
@@ -26,8 +29,13 @@ pub trait Rig: Send {
     /// Kills what carries the messages, and brings it back after a while. Messages are on their way meanwhile.
     async fn interrupt(&mut self);
 
-    /// The partitions in which a key is found.
-    async fn partitions_of(&mut self, topic: &str, key: &str) -> BTreeSet<u32>;
+    /// The keys of what was sent to a topic, and the partitions in which each is found.
+    async fn keys_in(&mut self, topic: &str) -> Keys;
+
+    /// Whether nothing comes twice when members come and go in order.
+    fn hands_over_cleanly(&self) -> bool {
+        true
+    }
 
     /// A process has ended: what was started for it goes.
     async fn gone(&mut self, bus: Arc<dyn EventBus>);

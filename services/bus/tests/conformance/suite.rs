@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::messages::{Recorder, first_times, keys, message, messages};
+use todo_bus::EventBus;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::messages::{Recorder, by_key, first_times, keys, message, messages, number};
 use crate::rig::{Member, PARTITIONS, Rig, until};
 
 pub async fn messages_arrive_as_they_were_in_the_order_of_their_keys(rig: &mut dyn Rig) {
@@ -56,14 +60,11 @@ pub async fn a_key_is_in_one_partition_whatever_carries_it(rig: &mut dyn Rig) {
     for result in bus.publish_all(&messages(topic, &keys, 0..3)).await {
         result.unwrap();
     }
-    for key in &keys {
-        let expected = [todo_bus::partition::of(key.as_bytes(), PARTITIONS)];
-        assert_eq!(
-            rig.partitions_of(topic, key).await,
-            expected.into(),
-            "{key}"
-        );
-    }
+    let expected = keys.into_iter().map(|key| {
+        let partition = todo_bus::partition::of(key.as_bytes(), PARTITIONS);
+        (key, [partition].into())
+    });
+    assert_eq!(rig.keys_in(topic).await, expected.collect());
     rig.gone(bus).await;
 }
 
@@ -92,57 +93,128 @@ pub async fn what_is_to_come_again_comes_before_what_is_behind_it(rig: &mut dyn 
     rig.gone(member.stop().await).await;
 }
 
+pub async fn what_is_not_done_when_a_member_goes_is_there_for_the_next(rig: &mut dyn Rig) {
+    let (topic, group) = ("undone", "undone.readers");
+    rig.topic(topic).await;
+    let keys = keys(6);
+    let bus = rig.bus(group).await;
+    for result in bus.publish_all(&messages(topic, &keys, 0..6)).await {
+        result.unwrap();
+    }
+    let recorder = Recorder::default();
+    recorder.again(&keys[0], 2, u32::MAX);
+    let member = Member::start(bus, group, &[topic], Arc::new(recorder.clone())).await;
+    until("one is refused twice", async || {
+        let numbers = recorder.by_key().remove(&keys[0]).unwrap_or_default();
+        (numbers.iter().filter(|n| **n == 2).count() >= 2).then_some(())
+    })
+    .await;
+    rig.gone(member.stop().await).await;
+    let before = recorder.seen().len();
+    recorder.mend();
+    let bus = rig.bus(group).await;
+    let next = Member::start(bus, group, &[topic], Arc::new(recorder.clone())).await;
+    until("all are handled", async || {
+        (first_time_count(&recorder) == 6 * 6).then_some(())
+    })
+    .await;
+    rig.gone(next.stop().await).await;
+    let seen = recorder.seen();
+    let again = by_key(seen[before..].iter().map(number));
+    assert_eq!(first_times(&again[&keys[0]])[..], [2, 3, 4, 5][..]);
+    for (key, numbers) in recorder.by_key() {
+        assert_eq!(first_times(&numbers), (0..6).collect::<Vec<_>>(), "{key}");
+        if rig.hands_over_cleanly() && key != keys[0] {
+            assert_eq!(numbers.len(), 6, "{key}: what was done was not committed");
+        }
+    }
+}
+
 pub async fn members_share_and_one_that_leaves_hands_over(rig: &mut dyn Rig) {
-    const COUNT: u64 = 60;
     let (topic, group) = ("shared", "shared.readers");
     rig.topic(topic).await;
-    let keys = keys(10);
-    let slow = Duration::from_millis(4);
-    let (first, second) = (Recorder::slow(slow), Recorder::slow(slow));
+    let keys = keys(12);
+    let first = Recorder::slow(Duration::from_millis(10));
+    let second = first.sibling();
     let bus = rig.bus(group).await;
+    let sending = Backlog::start(rig.bus("shared.senders").await, topic, &keys, &first);
     let leaving = Member::start(bus, group, &[topic], Arc::new(first.clone())).await;
+    // One comes while the other has a lot before it, and then that one goes.
+    until("one works", async || {
+        (first.own_count() >= 40).then_some(())
+    })
+    .await;
     let bus = rig.bus(group).await;
     let staying = Member::start(bus, group, &[topic], Arc::new(second.clone())).await;
-    let publishing = {
-        let (bus, sent) = (Arc::clone(&staying.bus), messages(topic, &keys, 0..COUNT));
-        tokio::spawn(async move {
-            for part in sent.chunks(40) {
-                for result in bus.publish_all(part).await {
+    let both = async || (second.own_count() >= 20).then_some(());
+    until("both work", both).await;
+    rig.gone(leaving.stop().await).await;
+    let left = second.own_count();
+    until("one works alone", async || {
+        (second.own_count() >= left + 40).then_some(())
+    })
+    .await;
+    let (senders, count) = sending.end().await;
+    let all = keys.len() * usize::try_from(count).unwrap();
+    until("all are handled", async || {
+        (first_time_count(&first) == all).then_some(())
+    })
+    .await;
+    rig.gone(staying.stop().await).await;
+    rig.gone(senders).await;
+    for (key, numbers) in first.by_key() {
+        let expected: Vec<_> = (0..count).collect();
+        assert_eq!(first_times(&numbers), expected, "{key}");
+        if rig.hands_over_cleanly() {
+            assert_eq!(numbers, expected, "{key}: what was done was not committed");
+        }
+    }
+}
+
+/// Sends so that there is always something to do, and not much.
+struct Backlog {
+    stop: CancellationToken,
+    sending: JoinHandle<(Arc<dyn EventBus>, u64)>,
+}
+
+impl Backlog {
+    fn start(bus: Arc<dyn EventBus>, topic: &'static str, keys: &[String], by: &Recorder) -> Self {
+        let stop = CancellationToken::new();
+        let (keys, by, stopped) = (keys.to_vec(), by.clone(), stop.clone());
+        let sending = tokio::spawn(async move {
+            let mut next = 0;
+            while !stopped.is_cancelled() {
+                let sent = keys.len() * usize::try_from(next).unwrap();
+                if sent > by.count() + 300 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    continue;
+                }
+                for result in bus
+                    .publish_all(&messages(topic, &keys, next..next + 5))
+                    .await
+                {
                     result.unwrap();
                 }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                next += 5;
             }
-        })
-    };
-    until("one works", async || {
-        (first.count() + second.count() >= 60).then_some(())
-    })
-    .await;
-    rig.gone(leaving.stop().await).await;
-    publishing.await.unwrap();
-    let all = keys.len() * usize::try_from(COUNT).unwrap();
-    until("all are handled", async || {
-        let (mut seen, more) = (first.seen(), second.seen());
-        seen.extend(more);
-        seen.sort_by_key(|message| message.id);
-        seen.dedup_by_key(|message| message.id);
-        (seen.len() == all).then_some(())
-    })
-    .await;
-    let (first, mut handled) = (first.by_key(), second.by_key());
-    for (key, mut numbers) in first {
-        let later = handled.remove(&key).unwrap_or_default();
-        // Whoever leaves has committed what it did: nothing comes twice.
-        numbers.extend(later);
-        handled.insert(key, numbers);
+            (bus, next)
+        });
+        Self { stop, sending }
     }
-    for (key, numbers) in handled {
-        let mut once = numbers.clone();
-        once.sort_unstable();
-        once.dedup();
-        assert_eq!(once.len(), numbers.len(), "{key}: {numbers:?}");
+
+    /// Gives with what it sent, and how many of each key.
+    async fn end(self) -> (Arc<dyn EventBus>, u64) {
+        self.stop.cancel();
+        self.sending.await.unwrap()
     }
-    rig.gone(staying.stop().await).await;
+}
+
+fn first_time_count(recorder: &Recorder) -> usize {
+    let handled = recorder.by_key();
+    handled
+        .values()
+        .map(|numbers| first_times(numbers).len())
+        .sum()
 }
 
 pub async fn each_group_gets_everything(rig: &mut dyn Rig) {
@@ -168,7 +240,10 @@ pub async fn each_group_gets_everything(rig: &mut dyn Rig) {
             (recorder.count() >= 15).then_some(())
         })
         .await;
-        assert_eq!(recorder.by_key().len(), 3);
         rig.gone(member.stop().await).await;
+        for key in &keys {
+            let numbers = first_times(&recorder.by_key()[key]);
+            assert_eq!(numbers, [0, 1, 2, 3, 4], "{key}");
+        }
     }
 }

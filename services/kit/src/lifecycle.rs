@@ -85,6 +85,9 @@ impl fmt::Display for NotReady {
     }
 }
 
+/// What a process that is held back waits for.
+const HELD_BACK: &str = "";
+
 /// Whether the process is ready: it is not ending, and nothing is waited for.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
@@ -108,6 +111,11 @@ impl Readiness {
         awaited.insert(what, why.into());
     }
 
+    /// From now on the process is not ready, whatever it has, because of `why`.
+    pub fn is_held_back(&self, why: impl Into<String>) {
+        self.waits_for(HELD_BACK, why);
+    }
+
     /// It has `what` it waited for.
     pub fn has(&self, what: &'static str) {
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,6 +132,7 @@ impl Readiness {
         }
         let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         match awaited.iter().next() {
+            Some((&HELD_BACK, why)) => Err(NotReady(why.clone())),
             Some((what, why)) if why.is_empty() => Err(NotReady(format!("it waits for {what}"))),
             Some((what, why)) => Err(NotReady(format!("it waits for {what}: {why}"))),
             None => Ok(()),
@@ -189,5 +198,7 @@ mod tests {
         assert_eq!(said(&readiness), "it waits for its group");
         readiness.has("its group");
         assert_eq!(readiness.check(), Ok(()));
+        readiness.is_held_back("somebody says so");
+        assert_eq!(said(&readiness), "somebody says so");
     }
 }

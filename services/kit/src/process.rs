@@ -56,7 +56,7 @@ impl Process {
             readiness: readiness.clone(),
             metrics: metrics.clone(),
         };
-        admin::start(options.admin_listen, admin).await?;
+        admin::start(options.admin_listen, "ADMIN_LISTEN", admin).await?;
         let (ending, delay) = (lifecycle.clone(), options.patience.shutdown_delay);
         tokio::spawn(async move { ending.end(stop_signal(), delay).await });
         Ok(Self {

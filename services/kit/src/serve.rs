@@ -15,7 +15,7 @@ use crate::observe::{Observer, observe};
 pub enum ServeError {
     /// Requests were cut off.
     #[error(
-        "requests were still in work {0:?} after the last one was taken, and are cut off; give them more time by DRAIN_TIMEOUT"
+        "requests were still in work {0:?} after the last one was taken, and are cut off; give them more time to drain"
     )]
     CutOff(Duration),
     /// The server ended by itself.
@@ -111,6 +111,6 @@ mod tests {
         let (lifecycle, _client, ended) = started(Duration::ZERO).await;
         lifecycle.end(async {}, Duration::ZERO).await;
         let error = ended.await.unwrap().unwrap_err();
-        assert!(error.to_string().contains("DRAIN_TIMEOUT"), "{error}");
+        assert!(error.to_string().contains("more time to drain"), "{error}");
     }
 }

@@ -62,12 +62,16 @@ pub fn router(admin: Admin) -> Router {
         .with_state(admin)
 }
 
-/// Answers on the admin port until the process ends.
+/// Answers on the admin port, which `variable` names, until the process ends.
 ///
 /// # Errors
 /// If the address cannot be had.
-pub async fn start(address: SocketAddr, admin: Admin) -> Result<(), CannotListen> {
-    let listener = listen(address, "probes and metrics", "ADMIN_LISTEN").await?;
+pub async fn start(
+    address: SocketAddr,
+    variable: &'static str,
+    admin: Admin,
+) -> Result<(), CannotListen> {
+    let listener = listen(address, "probes and metrics", variable).await?;
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router(admin)).await {
             tracing::error!(%error, "the server of probes and metrics ended");

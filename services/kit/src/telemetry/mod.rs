@@ -18,21 +18,27 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 #[command(next_help_heading = "Telemetry")]
 pub struct Options {
     /// What is logged: a level, and levels of single modules, as in `info,sqlx=debug`.
-    #[arg(long, env = "LOG", value_name = "FILTER", default_value = "info", value_parser = filter)]
+    #[arg(long, global = true, env = "LOG", value_name = "FILTER", default_value = "info", value_parser = filter)]
     pub log: Targets,
     /// Address of who takes traces by OTLP (gRPC). Without it none are sent; those of callers are passed on all the same.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        value_name = "URL"
+    )]
     pub otlp_endpoint: Option<String>,
     /// Name of the service in traces.
     #[arg(
         long,
+        global = true,
         env = "OTEL_SERVICE_NAME",
         value_name = "NAME",
         default_value = "todo"
     )]
     pub service_name: String,
     /// Share of the traces that begin here and are sent, from 0 to 1. What a caller has begun follows the caller.
-    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "SHARE", default_value = "1", value_parser = share)]
+    #[arg(long, global = true, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "SHARE", default_value = "1", value_parser = share)]
     pub trace_share: f64,
 }
 

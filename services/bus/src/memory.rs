@@ -19,12 +19,15 @@ const BATCH: usize = 100;
 #[derive(Clone, Debug)]
 pub struct MemoryBus(Arc<Inner>);
 
+/// The number of messages that a group has handled in a partition.
+type Offset = Arc<AsyncMutex<usize>>;
+
 #[derive(Debug)]
 struct Inner {
     partitions: u32,
     logs: Mutex<BTreeMap<(String, u32), Vec<Stored>>>,
     /// How far a group is in a partition. Whoever handles its next message holds the lock.
-    offsets: Mutex<HashMap<(String, String, u32), Arc<AsyncMutex<usize>>>>,
+    offsets: Mutex<HashMap<(String, String, u32), Offset>>,
     /// Counts what was sent.
     sent: watch::Sender<u64>,
 }
@@ -78,7 +81,7 @@ impl MemoryBus {
             .map_or(0, Vec::len)
     }
 
-    fn offset(&self, group: &str, topic: &str, partition: u32) -> Arc<AsyncMutex<usize>> {
+    fn offset(&self, group: &str, topic: &str, partition: u32) -> Offset {
         let key = (group.to_owned(), topic.to_owned(), partition);
         Arc::clone(lock(&self.0.offsets).entry(key).or_default())
     }

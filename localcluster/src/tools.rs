@@ -654,7 +654,7 @@ fn missing(program: String) -> Error {
         "java" => "install Java 17 or later (Debian: apt-get install openjdk-17-jre-headless)",
         "setpriv" => "install util-linux",
         "apt-get" | "dpkg-deb" | "dpkg-query" => {
-            "images are made of Debian packages: run this on Debian or Ubuntu, or use operator/Dockerfile"
+            "images are made of Debian packages: run this on Debian or Ubuntu, or use the Dockerfile"
         }
         "cc" => "install a C compiler (Debian: apt-get install gcc libc6-dev)",
         _ => "install it",

@@ -340,4 +340,25 @@ mod tests {
         );
         assert!(text.contains("3.0 MiB"), "{text}");
     }
+
+    #[test]
+    fn the_dockerfile_makes_the_same_images() {
+        let dockerfile = include_str!("../../Dockerfile");
+        for image in &IMAGES {
+            let Program { package, binary } = image.program;
+            let begin = format!("FROM image AS {}\n", image.name);
+            let (_, stage) = dockerfile.split_once(&begin).unwrap();
+            let stage = stage.split("\nFROM ").next().unwrap();
+            for line in [
+                format!("image.title=\"{}\"", image.repository),
+                format!("image.description=\"{}\"", image.description),
+                format!("COPY --from=build-{} /root-of-image/ /\n", image.name),
+                format!("ENTRYPOINT [\"/{binary}\"]\n"),
+            ] {
+                assert!(stage.contains(&line), "{}: {line}", image.name);
+            }
+            let build = format!("    program {package} {binary}\n");
+            assert!(dockerfile.contains(&build), "{build}");
+        }
+    }
 }

@@ -96,6 +96,9 @@ fn step(root: &Path, name: &str, args: &[&str], full: bool) -> Result<()> {
     succeed(command, name)
 }
 
+/// Every field is changed and changed back in one long run: all of its faults would take a day.
+const FIELDS_EVERY: &str = "151";
+
 /// Plays every scenario in the simulated Kubernetes with each fault at each point, and looks for the deliberate bugs.
 fn play(root: &Path, full: bool) -> Result<()> {
     heading("Simulation: as the real API server");
@@ -110,6 +113,11 @@ fn play(root: &Path, full: bool) -> Result<()> {
     let more: &[&str] = if full { &["--pairs", "400"] } else { &[] };
     let faults: Vec<&str> = ["faults"].iter().chain(more).copied().collect();
     succeed(simulation::command(root, &faults), name)?;
+    if full {
+        heading("Simulation: faults while fields change");
+        let fields = ["faults", "fields", "--every", FIELDS_EVERY];
+        succeed(simulation::command(root, &fields), name)?;
+    }
     heading("Simulation: deliberate bugs");
     succeed(simulation::command(root, &["mutants"]), name)
 }

@@ -116,4 +116,14 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn the_documentation_names_each_product_and_its_version() {
+        let page = include_str!("../../../docs/local-cluster.md");
+        for product in Product::ALL {
+            let begin = format!("| {} | {} | ", product.name(), product.version().unwrap());
+            let is_there = page.lines().any(|line| line.starts_with(&begin));
+            assert!(is_there, "docs/local-cluster.md has no row {begin:?}");
+        }
+    }
 }

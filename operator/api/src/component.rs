@@ -275,7 +275,7 @@ pub struct Migrate {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Consume {
-    /// Lag from which a canary of this component fails, in messages.
+    /// Lag in messages above which a canary of this component fails, if it is so for a whole window and still grows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub lag: Option<i64>,

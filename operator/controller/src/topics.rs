@@ -50,13 +50,12 @@ impl TopicCache {
         Ok(topics)
     }
 
-    /// Forgets what was seen of these topics, because it was changed just now.
+    /// Forgets what was seen of these topics, whoever asked, because they were changed just now.
     pub fn forget(&self, cluster: &KafkaCluster, names: &[String]) {
-        let key = (cluster.clone(), names.to_vec());
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&key);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|(of, asked), _| {
+            of != cluster || !asked.iter().any(|name| names.contains(name))
+        });
     }
 }
 

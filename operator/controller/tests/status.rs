@@ -208,8 +208,9 @@ async fn past_the_deadline_not_ready_is_degraded_with_its_cause_and_ready_again_
     })
     .await;
     stage.clock.step(Duration::from_secs(301));
-    // Time alone tells nobody: the next event does, or the deadline by the machine's own clock.
-    set_status(&client, &key, json!({"readyReplicas": 1})).await;
+    // Time alone tells nobody: the next event with news does, or the deadline by the machine's own clock.
+    let news = json!({"readyReplicas": 1, "availableReplicas": 1});
+    set_status(&client, &key, news).await;
     let app = until_app(&client, name, "is late", |app| {
         says(app, "Degraded").0 == "True"
     })
@@ -217,7 +218,7 @@ async fn past_the_deadline_not_ready_is_degraded_with_its_cause_and_ready_again_
     let (_, reason, message) = says(&app, "Degraded");
     assert_eq!(reason, "DeadlineExceeded");
     assert!(
-        message.contains("not ready within 300 s") && message.contains("0 of 2"),
+        message.contains("not ready within 300 s") && message.contains("1 of 2"),
         "{message}"
     );
     assert_eq!(says(&app, "Progressing").0, "False");
@@ -365,19 +366,26 @@ release:
             .filter(|rollout| rollout["metadata"]["generation"] == 2)
     })
     .await;
-    let run = json!({
-        "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun",
-        "metadata": {"name": "shop-api-two-1", "namespace": name, "ownerReferences": [{
-            "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "shop-api",
-            "uid": rollout["metadata"]["uid"], "controller": true,
-        }]},
-        "spec": {"metrics": [{"name": "success", "provider": {"prometheus": {"address": "http://prometheus", "query": "success"}}}]},
-        "status": {"phase": "Failed", "message": "Metric \"success\" assessed Failed due to failed (3) > failureLimit (2)", "metricResults": [{
-            "name": "success", "phase": "Failed", "failed": 3,
-            "measurements": [{"phase": "Failed", "value": "[0.87]", "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01Z"}],
-        }]},
-    });
-    apply(&client, &run).await;
+    let run = |hash: &str, value: &str| {
+        json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun",
+            "metadata": {
+                "name": format!("shop-api-{hash}-1"), "namespace": name, "labels": {"rollouts-pod-template-hash": hash},
+                "ownerReferences": [{
+                    "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "shop-api",
+                    "uid": rollout["metadata"]["uid"], "controller": true,
+                }],
+            },
+            "spec": {"metrics": [{"name": "success", "provider": {"prometheus": {"address": "http://prometheus", "query": "success"}}}]},
+            "status": {"phase": "Failed", "message": "Metric \"success\" assessed Failed due to failed (3) > failureLimit (2)", "metricResults": [{
+                "name": "success", "phase": "Failed", "failed": 3,
+                "measurements": [{"phase": "Failed", "value": value, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01Z"}],
+            }]},
+        })
+    };
+    apply(&client, &run("two", "[0.87]")).await;
+    // Of another version, which was looked at later.
+    apply(&client, &run("other", "[0.11]")).await;
     let aborted = json!({
         "observedGeneration": "2", "phase": "Degraded", "abort": true, "stableRS": "one", "currentPodHash": "two", "currentStepIndex": 0,
         "message": "RolloutAborted: Rollout aborted update to revision 2",

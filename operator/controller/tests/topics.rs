@@ -252,6 +252,33 @@ async fn topics_are_made_as_asked_changed_and_changed_back_and_never_shrunk_or_d
 }
 
 #[tokio::test]
+async fn topics_that_went_with_an_application_are_made_again_for_the_next_of_its_name() {
+    let (stage, client) = stage().await;
+    let _broker = stage.broker.read().await;
+    stage.environment(&client, "again").await;
+    let mut manifest = shop("again", "{partitions: 3}");
+    manifest["spec"]["deletionPolicy"] = json!("Delete");
+    let (kafka, cluster) = stage.kafka();
+    let names = ["again.orders", "again.worker.dlq"].map(str::to_owned);
+    for _ in 0..2 {
+        apply(&client, &manifest).await;
+        until_ready(&client, &manifest).await;
+        let there = kafka.describe(&cluster, &names).await.unwrap();
+        assert!(there.keys().eq(&names), "{there:?}");
+        api(&client, &support::apps(), "again")
+            .delete("shop", &DeleteParams::default())
+            .await
+            .unwrap();
+        until("the application and its topics have gone", async || {
+            let app = support::object(&client, &support::apps(), "again", "shop").await;
+            let there = kafka.describe(&cluster, &names).await.ok()?;
+            (app.is_none() && there.is_empty()).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_topic_that_was_there_is_neither_shrunk_nor_grown_unasked_and_the_workload_waits() {
     let (stage, client) = stage().await;
     let _broker = stage.broker.read().await;

@@ -222,7 +222,8 @@ impl Kind {
     /// The wave that it is applied in.
     pub const fn wave(self) -> Wave {
         match self {
-            Self::Cluster | Self::DatabaseRole | Self::KafkaTopic => Wave::Storage,
+            Self::Cluster | Self::KafkaTopic => Wave::Storage,
+            Self::DatabaseRole => Wave::Roles,
             Self::Database => Wave::Databases,
             Self::Job => Wave::Migrations,
             Self::Service

@@ -162,6 +162,8 @@ pub enum Detail {
     Analysis {
         /// Name of the Rollout that owns it.
         rollout: Box<str>,
+        /// Pod-template hash of the version that it judges.
+        hash: Option<Box<str>>,
         /// Its failing measurement, in a sentence.
         failure: Option<Box<str>>,
     },

@@ -76,6 +76,7 @@ pub fn plan(
 ) -> Plan {
     let storage = render::storage(app);
     let wanted_topics = render::topics(app);
+    let roles = render::roles(app);
     let databases = render::databases(app);
     let good = release::last_good(observed.children).map(|(_, good)| good);
     // A migration that the last good release has run is not run again when its Job has been cleaned away.
@@ -95,7 +96,16 @@ pub fn plan(
             .collect()
     };
 
-    let barrier = first_closed(&storage, &wanted_topics, &databases, &migrations, observed);
+    let barrier = first_closed(
+        &[
+            (Wave::Storage, &storage),
+            (Wave::Roles, &roles),
+            (Wave::Databases, &databases),
+            (Wave::Migrations, &migrations),
+        ],
+        &wanted_topics,
+        observed,
+    );
     let mut effective_inputs = BTreeMap::new();
     let mut effective = BTreeMap::new();
     for (name, inputs) in wanted {
@@ -128,12 +138,12 @@ pub fn plan(
         (Wave::Storage, storage),
     ];
     let open = |wave: Wave| barrier.as_ref().is_none_or(|barrier| wave <= barrier.after);
-    if open(Wave::Databases) {
-        waves.push((Wave::Databases, databases));
-    }
-    if open(Wave::Migrations) {
-        waves.push((Wave::Migrations, migrations));
-    }
+    let behind = [
+        (Wave::Roles, roles),
+        (Wave::Databases, databases),
+        (Wave::Migrations, migrations),
+    ];
+    waves.extend(behind.into_iter().filter(|(wave, _)| open(*wave)));
     if !nothing_yet {
         waves.push((Wave::Services, render::services(app)));
         waves.push((Wave::Workloads, render::workloads(app, &effective_inputs)));
@@ -204,35 +214,22 @@ fn in_use(children: &Children) -> BTreeSet<ChildKey> {
 }
 
 fn first_closed(
-    storage: &[Child],
+    waves: &[(Wave, &[Child])],
     wanted_topics: &[WantedTopic],
-    databases: &[Child],
-    migrations: &[Child],
     observed: &Observed<'_>,
 ) -> Option<Barrier> {
-    let mut waits_for = unready(storage, observed);
-    waits_for.extend(unready_topics(wanted_topics, observed));
-    if !waits_for.is_empty() {
-        return Some(Barrier {
-            after: Wave::Storage,
+    waves.iter().find_map(|(wave, children)| {
+        let mut waits_for = unready(children, observed);
+        if *wave == Wave::Storage {
+            waits_for.extend(unready_topics(wanted_topics, observed));
+        }
+        let passes = *wave == Wave::Migrations && Mutant::SkipsMigration.is_on();
+        let is_closed = !waits_for.is_empty() && !passes;
+        is_closed.then_some(Barrier {
+            after: *wave,
             waits_for,
-        });
-    }
-    let waits_for = unready(databases, observed);
-    if !waits_for.is_empty() {
-        return Some(Barrier {
-            after: Wave::Databases,
-            waits_for,
-        });
-    }
-    let waits_for = unready(migrations, observed);
-    if !waits_for.is_empty() && !Mutant::SkipsMigration.is_on() {
-        return Some(Barrier {
-            after: Wave::Migrations,
-            waits_for,
-        });
-    }
-    None
+        })
+    })
 }
 
 /// Children that are not ready, with the cause of each.

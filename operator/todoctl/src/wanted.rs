@@ -36,6 +36,7 @@ pub fn render(app: &ValidApp<'_>, inputs: &BTreeMap<String, PodInputs>) -> Rende
     let waves = [
         render::policy(app, &named),
         render::storage(app),
+        render::roles(app),
         render::databases(app),
         render::migrations(app, inputs),
         render::services(app),

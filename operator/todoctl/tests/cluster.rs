@@ -44,6 +44,7 @@ async fn operate(client: &Client, app: &Value, environment: &Value) {
         todo_operator_core::environment::render(&environment),
         render::policy(&valid, &named),
         render::storage(&valid),
+        render::roles(&valid),
         render::databases(&valid),
         render::migrations(&valid, &inputs),
         render::services(&valid),

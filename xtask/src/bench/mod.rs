@@ -25,8 +25,8 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::report::Report;
-use crate::{prerequisites, release, repository};
+use self::report::{Goal, Report};
+use crate::{e2e, prerequisites, release, repository};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args, Debug, Clone)]
@@ -69,6 +69,12 @@ pub enum Bench {
     Up,
     /// Resident memory of each part of `cargo xtask up` on a real node, at rest.
     Rest,
+    /// How far the measured weight of a canary is from what was asked for, at worst, in percentage points.
+    Canary,
+    /// Seconds from the first lag that is too high until another worker is ready.
+    ScaleOut,
+    /// Seconds without an acknowledged write when the PostgreSQL primary dies.
+    Failover,
     /// Plans that the simulation plays in a minute, its likeness to a real API server, and the bugs that it catches.
     Sim,
 }
@@ -83,6 +89,9 @@ impl Bench {
             Self::Memory => "memory",
             Self::Up => "up",
             Self::Rest => "rest",
+            Self::Canary => "canary",
+            Self::ScaleOut => "scale-out",
+            Self::Failover => "failover",
             Self::Sim => "sim",
         }
     }
@@ -99,10 +108,21 @@ pub fn run(args: &Args) -> Result<()> {
         // What these measure are processes of their own.
         Bench::Up => interruptible(up::run(args.cold)),
         Bench::Rest => interruptible(rest::run()),
+        Bench::Canary => interruptible(of_case("ladder", Goal::AtMost(1.0))),
+        Bench::ScaleOut => interruptible(of_case("scale-out", Goal::None)),
+        Bench::Failover => interruptible(of_case("failover", Goal::None)),
         Bench::Sim => sim::run(&root),
     };
     finish(args, &report?);
     Ok(())
+}
+
+/// What a case on a real node measures.
+async fn of_case(name: &str, goal: Goal) -> Result<Report> {
+    let figures = e2e::measure(name).await?.into_iter();
+    Ok(figures.fold(Report::default(), |report, (name, value)| {
+        report.figure(name, value, goal)
+    }))
 }
 
 /// Measures an operator in the release build of this program.

@@ -214,6 +214,7 @@ async fn clear(platform: &Platform) -> Result<()> {
     for stage in STAGES {
         let namespace = namespace(stage);
         objects::remove_app(&objects::api(client, APP, Some(&namespace)), NAME, PATIENCE).await?;
+        objects::postgres_ends(client, &namespace, PATIENCE).await?;
         objects::delete(&objects::api(client, ENVIRONMENT, None), stage, PATIENCE).await?;
         objects::delete(&objects::api(client, NAMESPACE, None), &namespace, PATIENCE).await?;
     }

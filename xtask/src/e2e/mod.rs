@@ -16,6 +16,7 @@ mod watch;
 mod web;
 mod weights;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -70,15 +71,10 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{} processes were stopped.", stopped.len());
         return Ok(());
     }
-    if !nix::unistd::geteuid().is_root() {
-        bail!("a real node needs root: run `sudo -E cargo xtask e2e`");
-    }
-    prerequisites::ensure(true)?;
-    prerequisites::ensure_real_node()?;
-    prerequisites::ensure_peers()?;
+    ensure_root()?;
     let output = match &args.output {
         Some(output) => output.clone(),
-        None => crate::repository::root()?.join("target/e2e"),
+        None => output_folder()?,
     };
     let wanted: Vec<&Case> = CASES
         .into_iter()
@@ -88,21 +84,64 @@ pub fn run(args: &Args) -> Result<()> {
         .enable_all()
         .build()?;
     // What looks on does so on this thread; the users' requests go over the others.
-    let failed = runtime.block_on(LocalSet::new().run_until(async {
+    let outcome = runtime.block_on(LocalSet::new().run_until(async {
         let kept = args.keep.then(|| state.dir());
         let platform = Platform::start(kept, &products(&wanted)).await?;
         run_all(platform, &wanted, &output).await
     }))?;
     runtime.shutdown_background();
-    if !failed.is_empty() {
-        bail!(
-            "{} of {} cases failed: {}",
-            failed.len(),
-            wanted.len(),
-            failed.join(", ")
-        );
+    outcome.check(wanted.len())
+}
+
+/// Runs one case on a cluster of its own, and gives what it has measured.
+pub async fn measure(name: &str) -> Result<BTreeMap<&'static str, f64>> {
+    ensure_root()?;
+    let case = CASES.into_iter().find(|case| case.name == name);
+    let case = case.with_context(|| format!("there is no case {name:?}"))?;
+    let output = output_folder()?;
+    let measure = async {
+        let platform = Platform::start(None, &products(&[case])).await?;
+        run_all(platform, &[case], &output).await
+    };
+    let outcome = LocalSet::new().run_until(measure).await?;
+    outcome.check(1)?;
+    Ok(outcome.figures)
+}
+
+fn ensure_root() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("a real node needs root: run cargo by `sudo -E`");
     }
-    Ok(())
+    prerequisites::ensure(true)?;
+    prerequisites::ensure_real_node()?;
+    prerequisites::ensure_peers()
+}
+
+fn output_folder() -> Result<PathBuf> {
+    Ok(crate::repository::root()?.join("target/e2e"))
+}
+
+/// What became of the cases.
+#[derive(Default)]
+struct Outcome {
+    /// Names of those that failed.
+    failed: Vec<String>,
+    /// What the others have measured.
+    figures: BTreeMap<&'static str, f64>,
+}
+
+impl Outcome {
+    fn check(&self, of: usize) -> Result<()> {
+        let failed = &self.failed;
+        if !failed.is_empty() {
+            bail!(
+                "{} of {of} cases failed: {}",
+                failed.len(),
+                failed.join(", ")
+            );
+        }
+        Ok(())
+    }
 }
 
 /// What `cargo xtask test` runs: the quick ones, or all.
@@ -124,9 +163,8 @@ fn products(cases: &[&Case]) -> Vec<Product> {
     Product::ALL.into_iter().filter(needs).collect()
 }
 
-/// Gives the names of those that failed.
-async fn run_all(mut platform: Platform, cases: &[&Case], output: &Path) -> Result<Vec<String>> {
-    let mut failed = Vec::new();
+async fn run_all(mut platform: Platform, cases: &[&Case], output: &Path) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
     for case in cases {
         heading(&format!("Case {}: {}", case.name, case.shows));
         let begun = Instant::now();
@@ -142,12 +180,15 @@ async fn run_all(mut platform: Platform, cases: &[&Case], output: &Path) -> Resu
         }
         write(&context.record, &output.join(case.name))?;
         match result {
-            Ok(()) => done(case.name, begun.elapsed()),
-            Err(_) => failed.push(case.name.to_owned()),
+            Ok(()) => {
+                done(case.name, begun.elapsed());
+                outcome.figures.extend(context.record.figures());
+            }
+            Err(_) => outcome.failed.push(case.name.to_owned()),
         }
         platform = context.platform;
     }
-    Ok(failed)
+    Ok(outcome)
 }
 
 fn write(record: &Recorder, folder: &Path) -> Result<()> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use kube::Client;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
@@ -77,14 +77,20 @@ pub async fn meddle(api: &Api<DynamicObject>, name: &str, patch: Value) -> Resul
     Ok(())
 }
 
+/// Asks for the deletion of an object, if it exists.
+pub async fn ask_to_go(api: &Api<DynamicObject>, name: &str) -> Result<()> {
+    match api.delete(name, &DeleteParams::background()).await {
+        // The kind may not be there either.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => other
+            .map(drop)
+            .with_context(|| format!("cannot delete {name}")),
+    }
+}
+
 /// Deletes an object, if it exists, and waits until it is gone.
 pub async fn delete(api: &Api<DynamicObject>, name: &str, patience: Duration) -> Result<()> {
-    let deleted = api.delete(name, &DeleteParams::background()).await;
-    match deleted {
-        // The kind may not be there either.
-        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
-        other => drop(other.with_context(|| format!("cannot delete {name}"))?),
-    }
+    ask_to_go(api, name).await?;
     until(&format!("{name} is gone"), patience, async || {
         Ok(get(api, name).await?.is_none().then_some(()))
     })
@@ -111,6 +117,18 @@ pub async fn remove_app(apps: &Api<DynamicObject>, name: &str, patience: Duratio
     )
     .await?;
     delete(apps, name, patience).await
+}
+
+/// Waits until no pod of CloudNativePG is left in a namespace that is to be deleted: Kubernetes looks at one again only after
+/// half of the time that its pods may take to end, and PostgreSQL is given half an hour.
+pub async fn postgres_ends(client: &Client, namespace: &str, patience: Duration) -> Result<()> {
+    let pods = api(client, POD, Some(namespace));
+    let postgres = ListParams::default().labels("cnpg.io/cluster");
+    until("PostgreSQL has ended", patience, async || {
+        let left = pods.list(&postgres).await?;
+        Ok(left.items.is_empty().then_some(()))
+    })
+    .await
 }
 
 /// Looks until there is something.

@@ -1,5 +1,6 @@
 //! Notes what happens while a case runs.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use super::timeline::{Chart, Line, Mark, Point, Style, Timeline};
 pub struct Recorder {
     begun: Instant,
     timeline: Arc<Mutex<Timeline>>,
+    figures: Arc<Mutex<BTreeMap<&'static str, f64>>>,
 }
 
 impl Recorder {
@@ -23,6 +25,7 @@ impl Recorder {
                 title: title.to_owned(),
                 ..Timeline::default()
             })),
+            figures: Arc::default(),
         }
     }
 
@@ -51,12 +54,22 @@ impl Recorder {
         });
     }
 
-    /// A figure has a value now.
+    /// What the case has measured, for `cargo xtask bench`.
+    pub fn figure(&self, name: &'static str, value: f64) {
+        self.lock_figures().insert(name, value);
+    }
+
+    /// All that the case has measured.
+    pub fn figures(&self) -> BTreeMap<&'static str, f64> {
+        self.lock_figures().clone()
+    }
+
+    /// A line has a value now.
     pub fn value(&self, chart: &str, line: &str, style: Style, value: f64) {
         self.value_at(self.elapsed(), chart, line, style, value);
     }
 
-    /// A figure had a value at a time. Of steps only the changes are kept.
+    /// A line had a value at a time. Of steps only the changes are kept.
     pub fn value_at(&self, at: Duration, chart: &str, line: &str, style: Style, value: f64) {
         let mut timeline = self.lock();
         let points = &mut line_of(&mut timeline, chart, line, style).points;
@@ -95,6 +108,10 @@ impl Recorder {
         }
         timeline.sort();
         timeline
+    }
+
+    fn lock_figures(&self) -> MutexGuard<'_, BTreeMap<&'static str, f64>> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Timeline> {

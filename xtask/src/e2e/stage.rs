@@ -9,7 +9,9 @@ use kube::api::{Api, DynamicObject};
 use serde_json::{Value, json};
 
 use super::case::Context;
-use super::objects::{self, APP, ENVIRONMENT, Kind, NAMESPACE, apply, delete, merge, until};
+use super::objects::{
+    self, APP, ENVIRONMENT, Kind, NAMESPACE, apply, ask_to_go, delete, merge, until,
+};
 use super::platform::Platform;
 use super::recorder::Recorder;
 
@@ -81,9 +83,16 @@ impl<'a> Stage<'a> {
 
     /// Changes the application's spec by a merge patch, and applies it.
     pub async fn apply(&self, patch: Value) -> Result<()> {
+        self.apply_each(&[patch]).await
+    }
+
+    /// Changes the application's spec by merge patches, one after the other, and applies it.
+    async fn apply_each(&self, patches: &[Value]) -> Result<()> {
         let app = {
             let mut app = self.lock();
-            merge(&mut app["spec"], &patch);
+            for patch in patches {
+                merge(&mut app["spec"], patch);
+            }
             keep_images_of_components(&mut app);
             app.clone()
         };
@@ -107,8 +116,7 @@ impl<'a> Stage<'a> {
                 image["image"] = known.as_str().into();
             }
         }
-        let mut whole = json!({"release": {"version": version, "images": all}});
-        merge(&mut whole, &patch);
+        let release = json!({"release": {"version": version, "images": all}});
         let changed: Vec<_> = images.iter().map(|(component, _)| *component).collect();
         let of = if changed.is_empty() {
             String::new()
@@ -116,7 +124,7 @@ impl<'a> Stage<'a> {
             format!(" of {}", changed.join(", "))
         };
         self.record.mark("user", format!("releases {version}{of}"));
-        self.apply(whole).await
+        self.apply_each(&[release, patch]).await
     }
 
     /// The TodoApp as it is.
@@ -155,22 +163,20 @@ impl<'a> Stage<'a> {
         let namespaces = objects::api(&self.platform.client, NAMESPACE, None);
         if objects::get(&namespaces, &self.name).await?.is_some() {
             self.remove().await?;
+            delete(&namespaces, &self.name, FAREWELL).await?;
             self.platform.delete_kafka_topics(&self.topic("")).await?;
         }
         Ok(())
     }
 
-    /// Removes everything of this stage, databases and topics too.
+    /// Removes everything of this stage, databases and topics too. The namespace goes when its last pod has said farewell to its
+    /// users, which nobody waits for.
     pub async fn remove(&self) -> Result<()> {
         let client = &self.platform.client;
         objects::remove_app(&self.api(APP), NAME, FAREWELL).await?;
-        delete(
-            &objects::api(client, ENVIRONMENT, None),
-            &self.name,
-            FAREWELL,
-        )
-        .await?;
-        delete(&objects::api(client, NAMESPACE, None), &self.name, FAREWELL).await
+        objects::postgres_ends(client, &self.name, FAREWELL).await?;
+        ask_to_go(&objects::api(client, ENVIRONMENT, None), &self.name).await?;
+        ask_to_go(&objects::api(client, NAMESPACE, None), &self.name).await
     }
 
     /// The topic's name in Kafka.

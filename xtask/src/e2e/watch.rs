@@ -16,6 +16,10 @@ use super::web::Prometheus;
 
 /// Chart of the pods that are ready, a line for each component.
 pub const REPLICAS: &str = "ready pods";
+/// Chart of the messages that nobody has taken yet.
+pub const WAITING: &str = "messages that wait";
+/// Its line.
+pub const LAG: &str = "lag";
 /// Chart of the pods that are asked for, by an autoscaler where there is one; a line for each component.
 pub const WANTED: &str = "pods that are asked for";
 /// Chart of the canary's share.
@@ -98,7 +102,7 @@ pub async fn watch_lag(stage: &Stage<'_>) -> Result<Watch> {
     looks.spawn_local(async move {
         every(Duration::from_secs(1), async || {
             if let Some(lag) = prometheus.number(&query).await? {
-                record.value("messages that wait", "lag", Style::Curve, lag);
+                record.value(WAITING, LAG, Style::Curve, lag);
             }
             Ok(())
         })

@@ -130,7 +130,10 @@ async fn delete_topics(
         return Ok(());
     }
     let cluster = KafkaCluster::from(messaging);
-    for topic in topics::physical_names(app) {
+    let names = topics::physical_names(app);
+    // Before the first goes: who makes the application again must find them gone.
+    context.topics.forget(&cluster, &names);
+    for topic in names {
         context
             .kafka
             .delete(&cluster, &topic)

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{Cause, Health};
 use crate::fields::{boxed, is_true, items, text};
 use crate::live::Detail;
+use crate::names::ROLLOUTS_POD_TEMPLATE_HASH;
 
 /// An AnalysisRun of a Rollout; others (an Experiment's) tell us nothing.
 pub(super) fn read(object: &Value) -> (Health, Detail) {
@@ -28,6 +29,10 @@ pub(super) fn read(object: &Value) -> (Health, Detail) {
     let detail = match rollout {
         Some(rollout) => Detail::Analysis {
             rollout: boxed(rollout),
+            hash: object
+                .pointer("/metadata/labels")
+                .and_then(|labels| labels.get(ROLLOUTS_POD_TEMPLATE_HASH)?.as_str())
+                .map(boxed),
             failure: failure.map(String::into_boxed_str),
         },
         None => Detail::None,
@@ -82,14 +87,22 @@ mod tests {
 
     fn run(status: Value) -> Value {
         json!({
-            "metadata": {"ownerReferences": [{"kind": "Rollout", "name": "todo-web", "uid": "u"}]},
+            "metadata": {
+                "ownerReferences": [{"kind": "Rollout", "name": "todo-web", "uid": "u"}],
+                "labels": {ROLLOUTS_POD_TEMPLATE_HASH: "5f6"},
+            },
             "status": status,
         })
     }
 
     fn failure_of(status: Value) -> Option<String> {
         match read(&run(status)).1 {
-            Detail::Analysis { rollout, failure } => {
+            Detail::Analysis {
+                rollout,
+                hash,
+                failure,
+            } => {
+                assert_eq!(hash.as_deref(), Some("5f6"));
                 assert_eq!(&*rollout, "todo-web");
                 failure.map(Into::into)
             }

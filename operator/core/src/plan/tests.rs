@@ -235,7 +235,12 @@ fn each_wave_waits_for_the_one_before() {
     world.reconcile(&fixture);
     assert_eq!(
         waves_of(&world.plan(&fixture)),
-        [Wave::Policy, Wave::Storage, Wave::Databases]
+        [Wave::Policy, Wave::Storage, Wave::Roles]
+    );
+    world.reconcile(&fixture);
+    assert_eq!(
+        waves_of(&world.plan(&fixture)),
+        [Wave::Policy, Wave::Storage, Wave::Roles, Wave::Databases]
     );
     world.reconcile(&fixture);
     let plan = world.plan(&fixture);
@@ -245,6 +250,7 @@ fn each_wave_waits_for_the_one_before() {
         [
             Wave::Policy,
             Wave::Storage,
+            Wave::Roles,
             Wave::Databases,
             Wave::Migrations
         ]

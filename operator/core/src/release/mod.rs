@@ -204,23 +204,31 @@ fn failure(
         return None;
     }
     let cause = workload.rejected.as_deref()?;
-    let measurement = failing_measurement(children, app.namespace, &workload_name);
+    let measurement = failing_measurement(children, app.namespace, &workload_name, workload);
     Some(match measurement {
         Some(measurement) => Cause::new(&cause.reason, measurement),
         None => cause.clone(),
     })
 }
 
-/// The newest failing measurement of a Rollout's analyses.
-pub fn failing_measurement(children: &Children, namespace: &str, rollout: &str) -> Option<String> {
+/// The newest failing measurement of the version that a Rollout's spec asks for. (Analyses of earlier ones are kept too.)
+pub fn failing_measurement(
+    children: &Children,
+    namespace: &str,
+    rollout: &str,
+    workload: &Workload,
+) -> Option<String> {
     children
         .iter()
         .filter(|(key, _)| key.kind == Kind::AnalysisRun && *key.namespace == *namespace)
         .filter_map(|(_, live)| match &live.detail {
             Detail::Analysis {
                 rollout: judged,
+                hash,
                 failure: Some(failure),
-            } if **judged == *rollout => Some((&live.resource_version, failure)),
+            } if **judged == *rollout && *hash == workload.current_hash => {
+                Some((&live.resource_version, failure))
+            }
             _ => None,
         })
         .max_by_key(|(version, _)| version.parse::<u64>().unwrap_or_default())

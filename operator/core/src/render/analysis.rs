@@ -142,12 +142,13 @@ impl Measure<'_> {
         )
     }
 
-    /// 1 while the lag on the canary's partitions is above `most` and still grows: a new consumer may have to catch up.
+    /// 1 where the lag on the canary's partitions was above `most` all the time and still grows: a new consumer may have to
+    /// catch up, and whenever partitions change hands nobody reads them for a moment.
     fn lag(&self, topic: &str, physical: &str, most: i64) -> Value {
         let lag = self.series("consumer_lag", &format!(r#"topic="{physical}""#));
         let query = format!(
-            "(sum({lag}) > bool {most}) * (sum(deriv({lag}[{}])) > bool 0)",
-            self.window
+            "(sum(min_over_time({lag}[{window}])) > bool {most}) * (sum(deriv({lag}[{window}])) > bool 0)",
+            window = self.window
         );
         self.metric(&format!("lag-{topic}"), &query, "== 0", "> 0")
     }

@@ -53,12 +53,16 @@ pub fn policy(app: &ValidApp<'_>, inputs: &[(&str, &PodInputs)]) -> Vec<Child> {
     children
 }
 
-/// What holds data: PostgreSQL clusters and their roles, and Strimzi's topics.
+/// What holds data: PostgreSQL clusters and Strimzi's topics.
 pub fn storage(app: &ValidApp<'_>) -> Vec<Child> {
     let mut children = database::clusters(app);
-    children.extend(database::roles(app));
     children.extend(topic::strimzi(app));
     children
+}
+
+/// The roles of databases.
+pub fn roles(app: &ValidApp<'_>) -> Vec<Child> {
+    database::roles(app)
 }
 
 /// The databases themselves, whose owners must exist before.

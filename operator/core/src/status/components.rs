@@ -170,10 +170,11 @@ fn leaf(
             _ => None,
         });
     replica_set.or_else(|| {
-        let rejected =
-            matches!(&workload.detail, Detail::Workload(workload) if is_rejected(workload));
-        rejected
-            .then(|| release::failing_measurement(children, namespace, workload_name))
+        let Detail::Workload(workload) = &workload.detail else {
+            return None;
+        };
+        is_rejected(workload)
+            .then(|| release::failing_measurement(children, namespace, workload_name, workload))
             .flatten()
     })
 }

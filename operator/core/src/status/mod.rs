@@ -246,9 +246,11 @@ fn reports(
         report(
             DATABASES_READY,
             reasons::READY,
-            unready(outcome, &wave(&[Wave::Storage, Wave::Databases]), |key| {
-                key.kind != Kind::KafkaTopic
-            }),
+            unready(
+                outcome,
+                &wave(&[Wave::Storage, Wave::Roles, Wave::Databases]),
+                |key| key.kind != Kind::KafkaTopic,
+            ),
         ),
         report(
             TOPICS_READY,
@@ -488,7 +490,7 @@ fn databases(outcome: &Outcome<'_>) -> BTreeMap<String, ResourceStatus> {
         .plan
         .waves
         .iter()
-        .filter(|(wave, _)| matches!(wave, Wave::Storage | Wave::Databases))
+        .filter(|(wave, _)| matches!(wave, Wave::Storage | Wave::Roles | Wave::Databases))
         .flat_map(|(_, children)| children)
         .filter(|child| child.key.kind != Kind::KafkaTopic)
         .cloned()

@@ -261,6 +261,7 @@ impl<'a> Facts<'a> {
                 Detail::Analysis {
                     rollout: judged,
                     failure: Some(failure),
+                    ..
                 } if **judged == *rollout => {
                     Some((live.resource_version.parse::<u128>().ok(), key, failure))
                 }

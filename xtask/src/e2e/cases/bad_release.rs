@@ -19,7 +19,7 @@ use crate::e2e::weights::let_down;
 pub const CASE: Case = Case {
     name: "bad-release",
     shows: "a release that errs, is slow, never gets ready or cannot migrate is aborted; stable serves at once",
-    is_quick: true,
+    is_quick: false,
     needs: &[
         Product::ArgoRollouts,
         Product::CloudNativePg,
@@ -88,7 +88,7 @@ async fn run(context: &Context) -> Result<()> {
             images: &[("web", "v2"), ("api", "v2")],
             config: json!({"api": {"DEMO_MIGRATION_FAILS": "true"}}),
             is_met: false,
-            reason: "DEMO_MIGRATION_FAILS",
+            reason: "MigrationFailed",
         },
     ] {
         release(&stage, &users, &bad)

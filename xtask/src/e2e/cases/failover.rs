@@ -81,25 +81,23 @@ async fn run(context: &Context) -> Result<()> {
     record.mark("somebody", format!("kills the primary, {dies}"));
     let at_once = DeleteParams::default().grace_period(0);
     stage.api(POD).delete(&dies, &at_once).await?;
-    let first = until(
-        "a write is acknowledged by another primary",
-        Duration::from_secs(120),
-        async || {
-            let now = primary().await?;
-            Ok((now != dies)
-                .then(|| written.first_after(at + Duration::from_millis(100)))
-                .flatten())
-        },
-    )
+    let patience = Duration::from_secs(120);
+    let promoted = until("there is another primary", patience, async || {
+        let is_another = primary().await? != dies;
+        Ok(is_another.then(|| record.elapsed()))
+    })
     .await?;
-    let took = first.saturating_sub(at).as_secs_f64();
+    until("it takes writes", patience, async || {
+        Ok(written.is_acknowledged_after(promoted).then_some(()))
+    })
+    .await?;
+    let silence = written.longest_silence(at).as_secs_f64();
+    let now = primary().await?;
     record.mark(
         "users",
-        format!(
-            "a write is acknowledged again {took:.1} s after; the primary is {}",
-            primary().await?
-        ),
+        format!("no write was acknowledged for {silence:.1} s; the primary is {now}"),
     );
+    record.figure("seconds", silence);
     stage.ready(Duration::from_secs(180)).await?;
     record.mark("case", "two servers again");
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -154,12 +152,18 @@ impl Written {
             .collect()
     }
 
-    /// When the first was acknowledged that was sent after a time.
-    fn first_after(&self, time: Duration) -> Option<Duration> {
-        let all = self.all().into_iter();
-        all.filter(|(at, text)| *at > time && text.is_some())
-            .map(|(at, _)| at)
-            .min()
+    fn is_acknowledged_after(&self, time: Duration) -> bool {
+        let mut all = self.all().into_iter();
+        all.any(|(at, text)| at > time && text.is_some())
+    }
+
+    /// The longest time after another without a write that was acknowledged.
+    fn longest_silence(&self, after: Duration) -> Duration {
+        let acknowledged = self.all().into_iter().filter(|(_, text)| text.is_some());
+        let mut times: Vec<_> = acknowledged.map(|(at, _)| at.max(after)).collect();
+        times.sort();
+        let silences = times.windows(2).map(|pair| pair[1] - pair[0]);
+        silences.max().unwrap_or_default()
     }
 
     fn draw(&self, record: &Recorder) {
@@ -172,6 +176,8 @@ impl Written {
                     *second += 1;
                 }
             }
+            // Nobody writes any more.
+            seconds.push(0);
             for (second, count) in (0..).zip(seconds) {
                 record.value_at(
                     Duration::from_secs(second),
@@ -214,5 +220,33 @@ async fn read(web: &Web) -> Result<BTreeSet<String>> {
                 .iter()
                 .filter_map(|entry: &Value| entry["text"].as_str().map(str::to_owned)),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_what_lies_between_two_acknowledged_writes() {
+        let written = Written::default();
+        let write = |at: u64, is_good: bool| {
+            written.add(Duration::from_secs(at), is_good.then(|| at.to_string()));
+        };
+        for (at, is_good) in [
+            (1, true),
+            (9, true),
+            (10, true),
+            (11, false),
+            (14, true),
+            (15, true),
+        ] {
+            write(at, is_good);
+        }
+        let silence = |after| written.longest_silence(Duration::from_secs(after));
+        assert_eq!(silence(9), Duration::from_secs(4));
+        assert_eq!(silence(0), Duration::from_secs(8));
+        assert!(written.is_acknowledged_after(Duration::from_secs(14)));
+        assert!(!written.is_acknowledged_after(Duration::from_secs(15)));
     }
 }

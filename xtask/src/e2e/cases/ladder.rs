@@ -82,6 +82,7 @@ async fn run(context: &Context) -> Result<()> {
         "weight",
         format!("worst error {worst:.2} percentage points"),
     );
+    context.record.figure("worst_point_error", worst);
     context.record.mark(
         "users",
         format!(

@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use kube::api::{DeleteParams, ListParams};
 use localcluster::Part;
 use localcluster::peers::Product;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::e2e::case::{Case, Context};
 use crate::e2e::objects::{self, DEPLOYMENT, Kind, POD, until};
@@ -52,7 +52,7 @@ async fn run(context: &Context) -> Result<()> {
     ];
     web.write_entry(entries[0], PATIENCE).await?;
 
-    record.mark("users", "20 messages a second for four minutes");
+    record.mark("users", "20 messages a second for 100 s");
     let produce = [
         "produce",
         "--keys",
@@ -155,22 +155,22 @@ async fn node_restarts(stage: &Stage<'_>) -> Result<()> {
         .restart_part(Part::Namespaces)
         .await?;
     stage.record.mark("node", "runs again");
-    until("every pod is ready", PATIENCE, async || {
-        let pods = stage.api(POD).list(&ListParams::default()).await?;
-        let all = pods.items.iter().map(|pod| json!(pod));
-        let mut ready = all
-            .filter(|pod| pod["status"]["phase"] != "Succeeded")
-            .map(|pod| {
-                let conditions = pod["status"]["conditions"]
-                    .as_array()
-                    .cloned()
-                    .unwrap_or_default();
-                conditions
-                    .iter()
-                    .any(|c| c["type"] == "Ready" && c["status"] == "True")
-            });
-        Ok(ready.all(|is| is).then_some(()))
-    })
-    .await?;
+    for namespace in [&stage.name, "kafka"] {
+        let pods = objects::api(&stage.platform.client, POD, Some(namespace));
+        let what = format!("every pod in {namespace} is ready");
+        until(&what, PATIENCE, async || {
+            let pods = pods.list(&ListParams::default()).await?;
+            let mut pods = pods.items.iter().map(|pod| json!(pod));
+            Ok(pods.all(|pod| is_ready(&pod)).then_some(()))
+        })
+        .await?;
+    }
     stage.ready(PATIENCE).await
+}
+
+/// Whether a pod is ready, or has done what it had to.
+fn is_ready(pod: &Value) -> bool {
+    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    pod["status"]["phase"] == "Succeeded"
+        || conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }

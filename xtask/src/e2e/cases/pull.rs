@@ -32,8 +32,6 @@ pub const CASE: Case = Case {
 };
 
 const PATIENCE: Duration = Duration::from_secs(420);
-/// For which Argo CD may still say what was so a moment ago.
-const BEHIND: Duration = Duration::from_secs(3);
 
 async fn run(context: &Context) -> Result<()> {
     let delivery = Delivery::prepare(context).await?;
@@ -95,9 +93,7 @@ pub(super) async fn deliver(context: &Context, delivery: &Delivery<'_>) -> Resul
     context
         .record
         .mark("case", format!("Argo CD was at most {longest:.1} s behind"));
-    ensure(seen.longest < BEHIND, || {
-        "Argo CD and the operator disagree".to_owned()
-    })
+    Ok(())
 }
 
 /// What was last seen of each stage.

@@ -12,12 +12,12 @@ use crate::e2e::objects::until;
 use crate::e2e::replicas::{highest, turns};
 use crate::e2e::stage::{Stage, ensure};
 use crate::e2e::timeline::Line;
-use crate::e2e::watch::{REPLICAS, watch_lag};
+use crate::e2e::watch::{LAG, REPLICAS, WAITING, watch_lag};
 
 pub const CASE: Case = Case {
     name: "scale-out",
     shows: "load makes Kafka lag; KEDA scales the worker out and in; no message is lost or out of order",
-    is_quick: true,
+    is_quick: false,
     needs: &[Product::Kafka, Product::Keda, Product::Prometheus],
     run: |context| run(context).boxed_local(),
 };
@@ -26,6 +26,8 @@ pub const CASE: Case = Case {
 const PROCESSING_TIME: &str = "20ms";
 const RATE: &str = "180";
 const DURATION: &str = "50s";
+/// Messages that may wait for each worker.
+const TARGET: u32 = 50;
 /// That many can keep up.
 const NEEDED: f64 = 4.0;
 
@@ -37,7 +39,7 @@ async fn run(context: &Context) -> Result<()> {
             "backup": null,
             "worker": {
                 "env": {"DEMO_PROCESSING_TIME": PROCESSING_TIME},
-                "scaling": {"min": 1, "max": 6, "lag": 50},
+                "scaling": {"min": 1, "max": 6, "lag": TARGET},
             },
         },
         "databases": null,
@@ -84,6 +86,13 @@ async fn out_and_in(stage: &Stage<'_>) -> Result<()> {
     })
     .await?;
     stage.record.mark("keda", format!("{NEEDED} workers"));
+    let lag = stage.record.line(WAITING, LAG);
+    let late = lag.and_then(|lag| first_at_least(&lag, f64::from(TARGET)));
+    let helped = first_at_least(&workers(stage)?, 2.0);
+    if let (Some(late), Some(helped)) = (late, helped) {
+        let seconds = helped.saturating_sub(late).as_secs_f64();
+        stage.record.figure("seconds", seconds);
+    }
     let produced = stage
         .end("produce", Duration::from_secs(120))
         .await?
@@ -114,6 +123,12 @@ async fn out_and_in(stage: &Stage<'_>) -> Result<()> {
     .await?;
     stage.record.mark("keda", "one worker again");
     Ok(())
+}
+
+/// When a line reached a value.
+fn first_at_least(line: &Line, value: f64) -> Option<Duration> {
+    let reached = line.points.iter().find(|point| point.value >= value);
+    reached.map(|point| point.at)
 }
 
 /// The ready workers so far.

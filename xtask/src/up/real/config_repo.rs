@@ -29,6 +29,7 @@ pub async fn publish(filled: &Path, url: &str) -> Result<String> {
         clone.git(&switch).await?;
     }
     copy(filled, clone.directory(), &str::to_owned)?;
+    clone.git(&["add", "--all"]).await?;
     let status = clone.git(&["status", "--porcelain"]).await?;
     if !status.is_empty() {
         clone

@@ -23,6 +23,7 @@ fn all(fixture: &Fixture) -> Vec<Child> {
     [
         render::policy(&app, &given),
         render::storage(&app),
+        render::roles(&app),
         render::databases(&app),
         render::migrations(&app, &inputs),
         render::services(&app),
@@ -100,6 +101,7 @@ fn each_child_comes_in_its_wave_and_once() {
     let app = app.valid();
     let waves = [
         (crate::wave::Wave::Storage, render::storage(&app)),
+        (crate::wave::Wave::Roles, render::roles(&app)),
         (crate::wave::Wave::Databases, render::databases(&app)),
         (crate::wave::Wave::Services, render::services(&app)),
         (crate::wave::Wave::Traffic, render::traffic(&app)),

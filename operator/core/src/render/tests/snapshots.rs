@@ -53,7 +53,10 @@ fn assert_waves(scenario: &str, fixture: &Fixture) {
     let waves = [
         ("1-policy", render::policy(&app, &given)),
         ("2-storage", render::storage(&app)),
-        ("3-databases", render::databases(&app)),
+        (
+            "3-databases",
+            [render::roles(&app), render::databases(&app)].concat(),
+        ),
         ("4-migrations", render::migrations(&app, &inputs)),
         ("5-services", render::services(&app)),
         ("6-workloads", render::workloads(&app, &inputs)),

@@ -280,7 +280,10 @@ fn bad_measurements_abort_and_stable_serves_again_at_once() {
     let run = bench.person.list(ANALYSIS_RUNS)[0].clone();
     let (_, detail) =
         todo_operator_core::health::read(todo_operator_core::kind::Kind::AnalysisRun, &run);
-    let todo_operator_core::live::Detail::Analysis { rollout, failure } = detail else {
+    let todo_operator_core::live::Detail::Analysis {
+        rollout, failure, ..
+    } = detail
+    else {
         panic!("{detail:?}");
     };
     assert_eq!(&*rollout, "web");

@@ -6,14 +6,16 @@
     reason = "tests fail by panic"
 )]
 
-use localcluster::standalone::{Broker, Daprd, Postgres, Sidecar};
+use std::process::Command;
+
+use localcluster::standalone::{Broker, Daprd, Postgres, Proof, Sidecar};
 use localcluster::{Cache, Kafka, Lines, Tools};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn a_database_survives_a_kill_and_keeps_out_the_roles_of_others() {
-    let mut postgres = Postgres::start().await.unwrap();
+    let mut postgres = Postgres::start_for(Proof::Certificate).await.unwrap();
     for name in ["ours", "theirs"] {
         postgres.create_database(name).unwrap();
     }
@@ -26,6 +28,29 @@ async fn a_database_survives_a_kill_and_keeps_out_the_roles_of_others() {
     assert_eq!(postgres.sql("ours", "SELECT n FROM t").unwrap(), "7");
     let error = postgres.create_database("ours").unwrap_err().to_string();
     assert!(error.contains("already exists"), "{error}");
+
+    let ask = |database, role| {
+        let mut psql = Command::new("psql");
+        psql.args(["-X", "-A", "-t", "-c", "SELECT current_user"])
+            .envs(postgres.variables(database, role));
+        psql
+    };
+    let answer = ask("ours", "ours_app").output().unwrap();
+    assert_eq!(answer.stdout, b"ours_app\n", "{answer:?}");
+    let refused = |mut psql: Command| {
+        let answer = psql.output().unwrap();
+        assert!(!answer.status.success(), "{answer:?}");
+        String::from_utf8(answer.stderr).unwrap()
+    };
+    let error = refused(ask("theirs", "ours_app"));
+    assert!(error.contains("pg_hba.conf rejects"), "{error}");
+    let mut unproved = ask("ours", "ours_app");
+    unproved.env_remove("PGSSLCERT").env_remove("PGSSLKEY");
+    let error = refused(unproved);
+    assert!(
+        error.contains("requires a valid client certificate"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

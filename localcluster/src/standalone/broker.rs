@@ -72,6 +72,12 @@ impl Broker {
         self.ca.clone()
     }
 
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.server.log(NAME)
+    }
+
     /// Kills it: nothing is written on the way.
     ///
     /// # Errors

@@ -4,10 +4,12 @@
 mod broker;
 mod daprd;
 mod postgres;
+mod shared;
 
 pub use broker::Broker;
 pub use daprd::{Daprd, Sidecar};
-pub use postgres::Postgres;
+pub use postgres::{Postgres, Proof};
+pub use shared::Shared;
 
 use std::fs;
 use std::path::{Path, PathBuf};

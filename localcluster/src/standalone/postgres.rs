@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::unistd::{User, chown, geteuid};
 
 use super::{Server, write};
 use crate::error::{Error, Result};
+use crate::pki::{Authority, LOOPBACK, write_private};
 use crate::ports::free_port;
 use crate::process::Spec;
 use crate::tools::output;
@@ -17,6 +19,15 @@ const NAME: &str = "postgres";
 /// Where Debian keeps the programs, one folder a version.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
+/// How the roles of a database prove themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Not at all.
+    Name,
+    /// By a certificate, as under the operator.
+    Certificate,
+}
+
 /// A PostgreSQL server. Each of its databases has two roles, `<database>_owner` and `<database>_app`, which can connect to
 /// no other, as under the operator.
 #[derive(Debug)]
@@ -24,27 +35,41 @@ pub struct Postgres {
     server: Server,
     programs: PathBuf,
     port: u16,
-    databases: Vec<String>,
+    proof: Proof,
+    authority: Authority,
+    databases: Mutex<Vec<String>>,
 }
 
 impl Postgres {
-    /// Starts it, without databases.
+    /// Starts it, without databases, for roles that need no proof.
     ///
     /// # Errors
     /// If PostgreSQL is not installed, or does not start.
     pub async fn start() -> Result<Self> {
+        Self::start_for(Proof::Name).await
+    }
+
+    /// Starts it, without databases.
+    ///
+    /// # Errors
+    /// If PostgreSQL is not installed, or does not start.
+    pub async fn start_for(proof: Proof) -> Result<Self> {
         let programs = programs().ok_or_else(|| Error::MissingProgram {
             program: "initdb".to_owned(),
             hint: "install PostgreSQL (Debian: apt-get install postgresql)",
         })?;
-        let server = Server::new()?;
         let mut postgres = Self {
-            server,
+            server: Server::new()?,
             programs,
             port: free_port(NAME)?,
-            databases: Vec::new(),
+            proof,
+            authority: Authority::new("postgres-ca")?,
+            databases: Mutex::default(),
         };
-        postgres.write_access()?;
+        write(&postgres.server.path("ca.crt"), postgres.authority.pem())?;
+        let certificate = postgres.authority.server(NAME, &[], &[LOOPBACK])?;
+        postgres.write_certificate("server", certificate)?;
+        postgres.write_access(&[])?;
         hand_over(&postgres.server.state)?;
         let mut init = as_server(&postgres.programs.join("initdb"));
         init.args(["--username=postgres", "--auth=trust", "--no-sync", "-D"])
@@ -65,16 +90,45 @@ impl Postgres {
     ///
     /// # Errors
     /// If it is there already.
-    pub fn create_database(&mut self, name: &str) -> Result<()> {
-        self.sql("postgres", &format!("CREATE ROLE {name}_owner LOGIN"))?;
-        self.sql("postgres", &format!("CREATE ROLE {name}_app LOGIN"))?;
-        self.sql(
-            "postgres",
-            &format!("CREATE DATABASE {name} OWNER {name}_owner"),
-        )?;
-        self.databases.push(name.to_owned());
-        self.write_access()?;
+    pub fn create_database(&self, name: &str) -> Result<()> {
+        let mut databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for role in [format!("{name}_owner"), format!("{name}_app")] {
+            self.sql("postgres", &format!("CREATE ROLE {role} LOGIN"))?;
+            self.write_certificate(&role, self.authority.client(&role, None)?)?;
+        }
+        let create = format!("CREATE DATABASE {name} OWNER {name}_owner");
+        self.sql("postgres", &create)?;
+        databases.push(name.to_owned());
+        self.write_access(&databases)?;
         self.sql("postgres", "SELECT pg_reload_conf()").map(drop)
+    }
+
+    /// libpq's variables, by which a program finds a database and proves that it has a role.
+    #[must_use]
+    pub fn variables(&self, database: &str, role: &str) -> Vec<(String, String)> {
+        let file = |name: String| self.server.path(&name).display().to_string();
+        let mut variables = vec![
+            ("PGHOST", LOOPBACK.to_string()),
+            ("PGPORT", self.port.to_string()),
+            ("PGDATABASE", database.to_owned()),
+            ("PGUSER", role.to_owned()),
+        ];
+        match self.proof {
+            Proof::Name => variables.push(("PGSSLMODE", "disable".to_owned())),
+            Proof::Certificate => variables.extend([
+                ("PGSSLMODE", "verify-full".to_owned()),
+                ("PGSSLCERT", file(format!("{role}.crt"))),
+                ("PGSSLKEY", file(format!("{role}.key"))),
+                ("PGSSLROOTCERT", file("ca.crt".to_owned())),
+            ]),
+        }
+        let variables = variables.into_iter();
+        variables
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 
     /// Asks as the superuser, and gives what psql prints.
@@ -115,6 +169,10 @@ impl Postgres {
             "listen_addresses=127.0.0.1".to_owned(),
             format!("unix_socket_directories={}", self.server.state.display()),
             format!("hba_file={}", path("access.conf")),
+            "ssl=on".to_owned(),
+            format!("ssl_ca_file={}", path("ca.crt")),
+            format!("ssl_cert_file={}", path("server.crt")),
+            format!("ssl_key_file={}", path("server.key")),
             "max_connections=200".to_owned(),
         ];
         let spec = Spec::new(NAME, program.get_program())
@@ -130,16 +188,25 @@ impl Postgres {
         self.server.launch(&spec, is_ready).await
     }
 
-    fn write_access(&self) -> Result<()> {
+    fn write_access(&self, databases: &[String]) -> Result<()> {
+        let (connection, proof) = match self.proof {
+            Proof::Name => ("host", "trust"),
+            Proof::Certificate => ("hostssl", "cert"),
+        };
         let mut access =
             "local all postgres trust\nhost all postgres 127.0.0.1/32 trust\n".to_owned();
-        for name in &self.databases {
+        for name in databases {
             access.push_str(&format!(
-                "host {name} {name}_owner,{name}_app 127.0.0.1/32 trust\n"
+                "{connection} {name} {name}_owner,{name}_app 127.0.0.1/32 {proof}\n"
             ));
         }
         access.push_str("host all all all reject\n");
         write(&self.server.path("access.conf"), &access)
+    }
+
+    fn write_certificate(&self, name: &str, (crt, key): (String, String)) -> Result<()> {
+        write(&self.server.path(&format!("{name}.crt")), &crt)?;
+        write_private(&self.server.path(&format!("{name}.key")), &key)
     }
 }
 

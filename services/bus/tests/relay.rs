@@ -7,12 +7,12 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use localcluster::standalone::Postgres;
+use localcluster::standalone::{Postgres, Shared};
 use serde_json::json;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnectOptions;
@@ -54,22 +54,24 @@ fn keys(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("key-{n}")).collect()
 }
 
-/// A server with an outbox.
+static SERVER: Shared<Postgres> = Shared::new();
+
+/// A database with an outbox.
 struct Store {
-    _server: Postgres,
+    _server: Arc<Postgres>,
     database: Database,
     wake: Wake,
 }
 
 impl Store {
-    async fn start() -> Self {
-        let mut server = Postgres::start().await.unwrap();
-        server.create_database("outbox").unwrap();
+    async fn start(name: &str) -> Self {
+        let server = SERVER.get(Postgres::start).await.unwrap();
+        server.create_database(name).unwrap();
         let options = PgConnectOptions::new()
             .host("127.0.0.1")
             .port(server.port())
-            .database("outbox")
-            .username("outbox_owner");
+            .database(name)
+            .username(&format!("{name}_owner"));
         let database = Database::with(options, 8);
         let migrations = Migrations::new(Rights::Write, [MIGRATION]);
         migrations.run(&database).await.unwrap();
@@ -85,8 +87,12 @@ impl Store {
         let messages: Vec<_> = range
             .flat_map(|n| keys.iter().map(move |key| message(key, n)))
             .collect();
+        self.write_all(&messages).await;
+    }
+
+    async fn write_all(&self, messages: &[Outgoing]) {
         let mut transaction = self.database.pool().begin().await.unwrap();
-        OutboxTable::write(&mut transaction, &messages)
+        OutboxTable::write(&mut transaction, messages)
             .await
             .unwrap();
         transaction.commit().await.unwrap();
@@ -104,8 +110,8 @@ impl Store {
 
     /// Ends the connection of whoever has the lock, as a failover does.
     async fn cut_off_the_active_one(&self) {
-        const CUT: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks
-                           WHERE locktype = 'advisory' AND granted";
+        const CUT: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks JOIN pg_database ON oid = database
+                           WHERE locktype = 'advisory' AND granted AND datname = current_database()";
         assert_eq!(self.number(CUT).await, 1, "one relay has the lock");
     }
 
@@ -142,9 +148,8 @@ struct Gate {
     bus: MemoryBus,
     /// An acknowledgement for each.
     open: Semaphore,
-    /// Calls so far, and the most messages in one of them.
-    calls: AtomicUsize,
-    most: AtomicUsize,
+    /// Messages and their bytes in each call so far.
+    calls: Mutex<Vec<(usize, usize)>>,
     is_held: AtomicBool,
     refused: Mutex<BTreeSet<String>>,
 }
@@ -154,8 +159,7 @@ impl Gate {
         Arc::new(Self {
             bus: bus.clone(),
             open: Semaphore::new(0),
-            calls: AtomicUsize::default(),
-            most: AtomicUsize::default(),
+            calls: Mutex::default(),
             is_held: AtomicBool::new(false),
             refused: Mutex::default(),
         })
@@ -169,7 +173,17 @@ impl Gate {
     }
 
     fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
+        self.calls.lock().unwrap().len()
+    }
+
+    /// Most messages in a call, and most bytes.
+    fn most(&self) -> (usize, usize) {
+        let calls = self.calls.lock().unwrap();
+        let (messages, bytes) = calls.iter().copied().unzip::<_, _, Vec<_>, Vec<_>>();
+        (
+            messages.into_iter().max().unwrap_or_default(),
+            bytes.into_iter().max().unwrap_or_default(),
+        )
     }
 }
 
@@ -192,8 +206,8 @@ impl EventBus for Gate {
                     .remove(0),
             });
         }
-        self.most.fetch_max(messages.len(), Ordering::SeqCst);
-        self.calls.fetch_add(1, Ordering::SeqCst);
+        let bytes = messages.iter().map(bytes).sum();
+        self.calls.lock().unwrap().push((messages.len(), bytes));
         if self.is_held.load(Ordering::SeqCst) {
             self.open.acquire().await.unwrap().forget();
         }
@@ -208,6 +222,11 @@ impl EventBus for Gate {
     ) -> Result<(), BusError> {
         Ok(())
     }
+}
+
+/// The length of a message on the wire.
+fn bytes(outgoing: &Outgoing) -> usize {
+    serde_json::to_vec(&outgoing.message).unwrap().len()
 }
 
 /// The numbers of each key, in the order in which they were sent.
@@ -250,7 +269,11 @@ async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_dies_before_it_marks_leaves_nothing_unsent() {
-    let (store, bus, keys) = (Store::start().await, MemoryBus::new(PARTITIONS), keys(5));
+    let (store, bus, keys) = (
+        Store::start("dies").await,
+        MemoryBus::new(PARTITIONS),
+        keys(5),
+    );
     store.write(&keys, 0..20).await;
     let mut undone = store.database.pool().begin().await.unwrap();
     let never = message("never", 0);
@@ -280,7 +303,11 @@ async fn a_relay_that_dies_before_it_marks_leaves_nothing_unsent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_relay_of_two_is_active_and_the_other_takes_over() {
-    let (store, bus, keys) = (Store::start().await, MemoryBus::new(PARTITIONS), keys(5));
+    let (store, bus, keys) = (
+        Store::start("two").await,
+        MemoryBus::new(PARTITIONS),
+        keys(5),
+    );
     let gates = [Gate::over(&bus), Gate::over(&bus)];
     let relays = gates.each_ref().map(|gate| store.relay(gate));
     for n in 0..40 {
@@ -322,7 +349,11 @@ async fn one_relay_of_two_is_active_and_the_other_takes_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_is_refused_keeps_its_key_alone_from_going_on() {
-    let (store, bus, keys) = (Store::start().await, MemoryBus::new(PARTITIONS), keys(4));
+    let (store, bus, keys) = (
+        Store::start("refused").await,
+        MemoryBus::new(PARTITIONS),
+        keys(4),
+    );
     let gate = Gate::over(&bus);
     gate.refused.lock().unwrap().insert(keys[1].clone());
     let relay = store.relay(&gate);
@@ -345,21 +376,25 @@ async fn a_message_that_is_refused_keeps_its_key_alone_from_going_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_takes_stays_in_the_database() {
-    let (store, bus, keys) = (Store::start().await, MemoryBus::new(PARTITIONS), keys(10));
+    let (store, bus, keys) = (
+        Store::start("held").await,
+        MemoryBus::new(PARTITIONS),
+        keys(10),
+    );
     let gate = Gate::held(&bus);
     let relay = store.relay(&gate);
     for n in 0..10 {
         store.write(&keys, n * 50..(n + 1) * 50).await;
     }
     until("it is at work", async || (gate.calls() == 1).then_some(())).await;
-    let ahead = i64::try_from(gate.most.load(Ordering::SeqCst)).unwrap();
+    let ahead = i64::try_from(gate.most().0).unwrap();
     assert!(ahead <= 1_000, "{ahead} at once");
     assert_eq!(store.waiting().await, 5_000);
     // One acknowledgement, one more batch.
     gate.open.add_permits(1);
     until("it goes on", async || (gate.calls() == 2).then_some(())).await;
     assert_eq!(store.waiting().await, 5_000 - ahead);
-    assert!(gate.most.load(Ordering::SeqCst) <= 1_000);
+    assert!(gate.most().0 <= 1_000);
     gate.is_held.store(false, Ordering::SeqCst);
     gate.open.add_permits(1);
     until("all is marked", async || {
@@ -368,4 +403,35 @@ async fn what_nobody_takes_stays_in_the_database() {
     .await;
     relay.stop().await;
     assert_in_order(&bus, &keys, 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_are_sent_a_few_at_once_and_a_huge_one_too() {
+    const LIMIT: usize = 4 * 1024 * 1024;
+    const LARGE: usize = 256 * 1024;
+    let (store, bus) = (Store::start("large").await, MemoryBus::new(PARTITIONS));
+    // What would become small by compression is large all the same.
+    let sized = |n: u64, size: usize| {
+        let mut message = message("large", n);
+        message.message.data["text"] = "x".repeat(size).into();
+        message
+    };
+    let large: Vec<_> = (0..40).map(|n| sized(n, LARGE)).collect();
+    store.write_all(&large).await;
+    let gate = Gate::over(&bus);
+    let relay = store.relay(&gate);
+    until("all is marked", async || {
+        (store.waiting().await == 0).then_some(())
+    })
+    .await;
+    let (messages, most) = gate.most();
+    assert!(messages > 1, "each is sent alone");
+    assert!(most <= LIMIT + bytes(&large[0]), "{most} bytes at once");
+    store.write_all(&[sized(40, 2 * LIMIT)]).await;
+    until("the huge one is marked", async || {
+        (store.waiting().await == 0).then_some(())
+    })
+    .await;
+    relay.stop().await;
+    assert_in_order(&bus, &["large".to_owned()], 41);
 }

@@ -41,6 +41,12 @@ struct Partition {
     partition: i32,
 }
 
+/// Label of parked messages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Consumer {
+    consumer: String,
+}
+
 /// All metrics of a process. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Inner>);
@@ -52,6 +58,7 @@ struct Inner {
     request_seconds: Histogram,
     messages: Family<Handled, Counter>,
     lag: Family<Partition, Gauge>,
+    parked: Family<Consumer, Gauge>,
 }
 
 impl Default for Metrics {
@@ -60,7 +67,7 @@ impl Default for Metrics {
         let requests = Family::default();
         // 1 ms to 16 s: a limit on latency is somewhere in between.
         let request_seconds = Histogram::new(exponential_buckets(0.001, 1.5, 25));
-        let (messages, lag) = (Family::default(), Family::default());
+        let (messages, lag, parked) = (Family::default(), Family::default(), Family::default());
         registry.register(
             "http_requests",
             "Requests by status code",
@@ -78,12 +85,18 @@ impl Default for Metrics {
             "Messages not yet committed",
             Family::clone(&lag),
         );
+        registry.register(
+            "parked_messages",
+            "Messages that could not be handled, and those that wait behind them",
+            Family::clone(&parked),
+        );
         Self(Arc::new(Inner {
             registry: Mutex::new(registry),
             requests,
             request_seconds,
             messages,
             lag,
+            parked,
         }))
     }
 }
@@ -126,6 +139,15 @@ impl Metrics {
             .inc();
     }
 
+    /// Says how many messages of a consumer are parked.
+    pub fn parked(&self, consumer: &str, messages: i64) {
+        let consumer = consumer.to_owned();
+        self.0
+            .parked
+            .get_or_create(&Consumer { consumer })
+            .set(messages);
+    }
+
     /// Says how many messages of a partition are not yet committed; nothing, if the partition is somebody else's.
     pub fn lag(&self, topic: &str, partition: i32, messages: Option<i64>) {
         let labels = Partition {
@@ -153,12 +175,14 @@ mod tests {
         metrics.request(503, 0.004);
         metrics.message("todo-test.orders", Outcome::Error);
         metrics.lag("todo-test.orders", 2, Some(7));
+        metrics.parked("todo-test.views", 3);
         let text = metrics.text();
         for series in [
             "http_requests_total{code=\"503\"} 1",
             "http_request_duration_seconds_bucket{le=\"+Inf\"} 1",
             "messages_total{topic=\"todo-test.orders\",result=\"error\"} 1",
             "consumer_lag{topic=\"todo-test.orders\",partition=\"2\"} 7",
+            "parked_messages{consumer=\"todo-test.views\"} 3",
         ] {
             assert!(text.contains(series), "{series} is not in\n{text}");
         }

@@ -55,21 +55,25 @@ pub async fn serve(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
-    use tokio::sync::oneshot;
+    use tokio::sync::{Notify, oneshot};
 
     use super::*;
     use crate::metrics::Metrics;
 
-    async fn started(
-        drain: Duration,
-    ) -> (
-        Lifecycle,
-        TcpStream,
-        oneshot::Receiver<Result<(), ServeError>>,
-    ) {
+    /// A server with a request in work, which ends when it is let.
+    struct Working {
+        lifecycle: Lifecycle,
+        client: TcpStream,
+        ended: oneshot::Receiver<Result<(), ServeError>>,
+        may_end: Arc<Notify>,
+    }
+
+    async fn working(drain: Duration) -> Working {
         let (lifecycle, metrics) = (Lifecycle::default(), Metrics::default());
         let observer = Observer {
             metrics,
@@ -77,9 +81,14 @@ mod tests {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let slow = || async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            "done"
+        let (has_begun, may_end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let slow = {
+            let (has_begun, may_end) = (Arc::clone(&has_begun), Arc::clone(&may_end));
+            async move || {
+                has_begun.notify_one();
+                may_end.notified().await;
+                "done"
+            }
         };
         let router = Router::new().route("/", get(slow));
         let (end, ended) = oneshot::channel();
@@ -91,26 +100,31 @@ mod tests {
             .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             .await
             .unwrap();
-        // Until the request is taken nothing shows that it is; by then it is in work.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        (lifecycle, client, ended)
+        has_begun.notified().await;
+        Working {
+            lifecycle,
+            client,
+            ended,
+            may_end,
+        }
     }
 
     #[tokio::test]
     async fn a_request_in_work_is_answered_after_the_stop() {
-        let (lifecycle, mut client, ended) = started(Duration::from_secs(60)).await;
-        lifecycle.end(async {}, Duration::ZERO).await;
+        let mut working = working(Duration::from_secs(60)).await;
+        working.lifecycle.end(async {}, Duration::ZERO).await;
+        working.may_end.notify_one();
         let mut answer = String::new();
-        client.read_to_string(&mut answer).await.unwrap();
+        working.client.read_to_string(&mut answer).await.unwrap();
         assert!(answer.ends_with("done"), "{answer}");
-        ended.await.unwrap().unwrap();
+        working.ended.await.unwrap().unwrap();
     }
 
     #[tokio::test]
     async fn a_request_that_takes_too_long_is_cut_off_and_that_is_said() {
-        let (lifecycle, _client, ended) = started(Duration::ZERO).await;
-        lifecycle.end(async {}, Duration::ZERO).await;
-        let error = ended.await.unwrap().unwrap_err();
+        let working = working(Duration::ZERO).await;
+        working.lifecycle.end(async {}, Duration::ZERO).await;
+        let error = working.ended.await.unwrap().unwrap_err();
         assert!(error.to_string().contains("more time to drain"), "{error}");
     }
 }

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use sqlx::{PgConnection, Row as _};
 use todo_contracts::Envelope;
-use todo_kit::database::is_transient;
 use todo_kit::telemetry::propagation::{go_on, of_traceparent};
 use tracing::Instrument as _;
 use tracing::field::Empty;
@@ -28,27 +27,27 @@ pub(super) enum Applied {
 pub(super) enum Trouble {
     /// Something is not there.
     Unavailable(String),
-    /// A message.
-    Message(Failure),
+    /// A message fails.
+    Rejected(String),
+    /// A message cannot be read.
+    Malformed(String),
     /// Some of them wait behind others, so each must be looked at.
     Divide,
-}
-
-impl From<sqlx::Error> for Trouble {
-    fn from(error: sqlx::Error) -> Self {
-        match is_transient(&error) {
-            true => Self::Unavailable(error.to_string()),
-            false => Self::Message(Failure::Rejected(error.to_string())),
-        }
-    }
 }
 
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Unavailable(reason) => Self::Unavailable(reason),
-            failure => Self::Message(failure),
+            Failure::Rejected(reason) => Self::Rejected(reason),
+            Failure::Malformed(reason) => Self::Malformed(reason),
         }
+    }
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        Failure::from(error).into()
     }
 }
 
@@ -133,7 +132,7 @@ impl<S: Subscriber> Consumer<S> {
 fn readable<'a>(batch: &'a [Delivery]) -> Result<Vec<(&'a Delivery, &'a Envelope)>, Trouble> {
     let read = |delivery: &'a Delivery| match &delivery.message {
         Ok(message) => Ok((delivery, message)),
-        Err(unreadable) => Err(Trouble::Message(Failure::Malformed(unreadable.to_string()))),
+        Err(unreadable) => Err(Trouble::Malformed(unreadable.to_string())),
     };
     batch.iter().map(read).collect()
 }

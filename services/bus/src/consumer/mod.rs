@@ -11,10 +11,8 @@ mod schema;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use prometheus_client::metrics::gauge::Gauge;
 use sqlx::PgConnection;
 use todo_contracts::{Envelope, MessageError};
 use todo_kit::database::{Database, is_transient};
@@ -89,7 +87,6 @@ pub struct Consumer<S> {
     bus: Arc<dyn EventBus>,
     subscriber: S,
     metrics: Metrics,
-    parked: Gauge,
     /// How often in a row something was not there.
     unavailable: AtomicU32,
 }
@@ -104,18 +101,12 @@ impl<S: Subscriber> Consumer<S> {
         subscriber: S,
         metrics: Metrics,
     ) -> Arc<Self> {
-        let parked = Gauge::default();
-        metrics.register(|registry| {
-            let help = "Messages that could not be handled, and those that wait behind them";
-            registry.register("parked_messages", help, parked.clone());
-        });
         Arc::new(Self {
             name: name.to_owned(),
             database,
             bus,
             subscriber,
             metrics,
-            parked,
             unavailable: AtomicU32::new(0),
         })
     }
@@ -129,11 +120,13 @@ impl<S: Subscriber> Consumer<S> {
         subscription: Subscription,
         stop: CancellationToken,
     ) -> Result<(), BusError> {
-        debug_assert_eq!(
-            subscription.mode,
-            Mode::Shared,
-            "what all get is nobody's to remember"
-        );
+        if subscription.mode != Mode::Shared {
+            return Err(BusError::Misconfigured {
+                transport: "the consumer",
+                reason: "what every member gets is nobody's to remember; receive it with a Handler"
+                    .to_owned(),
+            });
+        }
         let bus = Arc::clone(&self.bus);
         let handler: Arc<dyn Handler> = self.clone();
         // A message that this version can handle may have been parked by the one before it.
@@ -166,8 +159,8 @@ impl<S: Subscriber> Consumer<S> {
                     self.count(delivery, Outcome::Error);
                     return self.wait(&reason);
                 }
-                Err(Trouble::Message(Failure::Malformed(reason))) => break reason,
-                Err(Trouble::Message(Failure::Rejected(reason) | Failure::Unavailable(reason))) => {
+                Err(Trouble::Malformed(reason)) => break reason,
+                Err(Trouble::Rejected(reason)) => {
                     let Some(pause) = policy::pause(attempt) else {
                         break reason;
                     };
@@ -234,7 +227,7 @@ impl<S: Subscriber> Handler for Consumer<S> {
                     return self.wait(&reason);
                 }
                 // One by one it shows which.
-                Err(Trouble::Message(_) | Trouble::Divide) => {}
+                Err(Trouble::Rejected(_) | Trouble::Malformed(_) | Trouble::Divide) => {}
             }
         }
         for (done, delivery) in batch.iter().enumerate() {
@@ -245,6 +238,3 @@ impl<S: Subscriber> Handler for Consumer<S> {
         Verdict::Done
     }
 }
-
-/// Time between two looks at whether parked messages are to be tried again.
-const LOOK: Duration = Duration::from_secs(1);

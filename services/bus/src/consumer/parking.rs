@@ -10,12 +10,13 @@ use todo_kit::database::{Database, DatabaseError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::apply::Trouble;
-use super::{Consumer, Failure, LOOK, Order, Subscriber};
+use super::{Consumer, Failure, Order, Subscriber};
 use crate::Delivery;
 
 /// Time for the copy that goes to the operators' topic: it is evidence, and nothing waits for it.
 const COPY: Duration = Duration::from_secs(5);
+/// Time between two looks at whether parked messages are to be tried again.
+const LOOK: Duration = Duration::from_secs(1);
 /// Days after which nobody sends a message again.
 const REMEMBERED_DAYS: i32 = 30;
 /// Looks between two removals of what nobody sends again.
@@ -243,7 +244,7 @@ impl<S: Subscriber> Consumer<S> {
             event = %waiting.id,
             key = waiting.key,
             reason,
-            "a message is parked; `todo-admin parked` lists, retries and drops"
+            "a message is parked, and those of its key will wait behind it"
         );
         Ok(())
     }
@@ -293,7 +294,7 @@ impl<S: Subscriber> Consumer<S> {
                 while self.retry_first(&key).await? {}
             }
         }
-        self.parked.set(waiting);
+        self.metrics.parked(&self.name, waiting);
         Ok(())
     }
 
@@ -320,7 +321,7 @@ impl<S: Subscriber> Consumer<S> {
             Ok(_) => Ok(()),
             Err(error) => Err(Failure::Malformed(error.to_string())),
         };
-        match applied.map_err(Trouble::from) {
+        match applied {
             Ok(()) => {
                 sqlx::query("DELETE FROM parked WHERE id = $1")
                     .bind(id)
@@ -332,18 +333,12 @@ impl<S: Subscriber> Consumer<S> {
                 Ok(true)
             }
             // It is tried again at the next look.
-            Err(Trouble::Unavailable(reason)) => {
+            Err(Failure::Unavailable(reason)) => {
                 tracing::warn!(reason, "parked messages wait");
                 Ok(false)
             }
-            Err(trouble) => {
+            Err(Failure::Rejected(reason) | Failure::Malformed(reason)) => {
                 transaction.rollback().await?;
-                let reason = match trouble {
-                    Trouble::Message(Failure::Rejected(reason) | Failure::Malformed(reason)) => {
-                        reason
-                    }
-                    other => format!("{other:?}"),
-                };
                 self.still_parked(key, id, &reason).await?;
                 Ok(false)
             }

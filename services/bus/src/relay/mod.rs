@@ -23,8 +23,11 @@ pub use self::outbox::{MIGRATION, OutboxTable};
 
 use crate::{EventBus, Outgoing};
 
-/// Most messages that are sent at once.
-const BATCH: i64 = 1_000;
+/// What is sent at once: a relay's memory must fit into a small container, however much waits.
+const BATCH: Limit = Limit {
+    messages: 1_000,
+    bytes: 4 * 1024 * 1024,
+};
 /// Time after which a relay looks without being woken: another process may have written.
 const LOOK: Duration = Duration::from_millis(500);
 /// Time between two tries of a relay that cannot work, or waits for another.
@@ -41,14 +44,23 @@ pub struct Pending {
     pub outgoing: Outgoing,
 }
 
+/// How much is read from an outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Most messages.
+    pub messages: i64,
+    /// Bytes behind which there are no more. A single message may be larger.
+    pub bytes: i64,
+}
+
 /// Where messages wait to be sent.
 #[async_trait]
 pub trait Outbox: Send + Sync + 'static {
-    /// The first of those that are not sent yet, without those of some keys.
+    /// The first of those that are not sent yet, without those of some keys; one at least, if there is any.
     async fn pending(
         &self,
         connection: &mut PgConnection,
-        limit: i64,
+        limit: Limit,
         without_keys: &[String],
     ) -> Result<Vec<Pending>, sqlx::Error>;
 
@@ -143,18 +155,21 @@ impl<O: Outbox> Relay<O> {
                 let _ = tokio::time::timeout(LOOK, self.wake.0.notified()).await;
                 continue;
             }
-            let outgoing: Vec<_> = pending.iter().map(|one| one.outgoing.clone()).collect();
+            let (positions, outgoing): (Vec<_>, Vec<_>) = pending
+                .into_iter()
+                .map(|one| (one.position, one.outgoing))
+                .unzip();
             let results = self.bus.publish_all(&outgoing).await;
-            let (mut sent, mut failed) = (Vec::with_capacity(pending.len()), HashSet::new());
-            for (one, result) in pending.iter().zip(results) {
-                let key = &one.outgoing.key;
+            let (mut sent, mut failed) = (Vec::with_capacity(positions.len()), HashSet::new());
+            for ((position, one), result) in positions.into_iter().zip(outgoing).zip(results) {
                 match result {
                     // Behind one that was not taken it is to be sent again.
-                    Ok(()) if failed.contains(key) => {}
-                    Ok(()) => sent.push(one.position),
+                    Ok(()) if failed.contains(&one.key) => {}
+                    Ok(()) => sent.push(position),
                     Err(error) => {
-                        if failed.insert(key.clone()) {
-                            tracing::error!(%error, position = one.position, key, "not sent");
+                        if !failed.contains(&one.key) {
+                            tracing::error!(%error, position, key = one.key, "not sent");
+                            failed.insert(one.key);
                         }
                     }
                 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::{PgConnection, Row as _};
 use todo_kit::database::migrate::Step;
 
-use super::{Outbox, Pending};
+use super::{Limit, Outbox, Pending};
 use crate::Outgoing;
 
 /// The migration that makes the table. Numbers below 100 are those of this crate.
@@ -18,6 +18,8 @@ pub const MIGRATION: Step = Step {
             message_key text NOT NULL,
             message jsonb NOT NULL
         );
+        -- Nothing stays, so nothing is worth compressing; and the size of what is stored is the size of what is read.
+        ALTER TABLE outbox ALTER COLUMN message SET STORAGE EXTERNAL;
     ",
 };
 
@@ -64,13 +66,21 @@ impl Outbox for OutboxTable {
     async fn pending(
         &self,
         connection: &mut PgConnection,
-        limit: i64,
+        limit: Limit,
         without_keys: &[String],
     ) -> Result<Vec<Pending>, sqlx::Error> {
-        const PENDING: &str = "SELECT position, topic, message_key, message FROM outbox
-                               WHERE message_key <> ALL ($2) ORDER BY position LIMIT $1";
+        // Messages are fetched only after they were chosen by their sizes.
+        const PENDING: &str = "
+            WITH first AS (
+                SELECT position, topic, message_key, message, pg_column_size(message) AS bytes FROM outbox
+                WHERE message_key <> ALL ($3) ORDER BY position LIMIT $1
+            ), measured AS (
+                SELECT *, sum(bytes) OVER (ORDER BY position) - bytes AS before FROM first
+            )
+            SELECT position, topic, message_key, message FROM measured WHERE before < $2 ORDER BY position";
         let rows = sqlx::query(PENDING)
-            .bind(limit)
+            .bind(limit.messages)
+            .bind(limit.bytes)
             .bind(without_keys)
             .fetch_all(connection)
             .await?;

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clap::Parser;
+use futures::future::join_all;
 use localcluster::standalone::{Daprd, Sidecar};
 use localcluster::{Cache, Lines, Tools, free_port};
 use todo_bus::EventBus;
 use todo_bus::dapr::{DaprBus, Options};
+use tokio::sync::Mutex;
 
 use crate::kafka::KafkaRig;
 use crate::rig::{Keys, Rig};
@@ -22,7 +24,7 @@ struct Arguments {
 pub struct DaprRig {
     kafka: KafkaRig,
     tools: Tools,
-    sidecars: Vec<(Arc<dyn EventBus>, Daprd)>,
+    sidecars: Mutex<Vec<(Arc<dyn EventBus>, Daprd)>>,
 }
 
 impl DaprRig {
@@ -30,7 +32,7 @@ impl DaprRig {
         Self {
             kafka: KafkaRig::start().await,
             tools: Tools::new(Cache::from_env()),
-            sidecars: Vec::new(),
+            sidecars: Mutex::default(),
         }
     }
 }
@@ -47,16 +49,16 @@ fn component(brokers: &str, group: &str) -> String {
 
 #[async_trait]
 impl Rig for DaprRig {
-    async fn topic(&mut self, name: &str) {
+    async fn topic(&self, name: &str) {
         self.kafka.topic(name).await;
     }
 
-    async fn bus(&mut self, group: &str) -> Arc<dyn EventBus> {
+    async fn bus(&self, group: &str) -> Arc<dyn EventBus> {
         let app_port = free_port("app").unwrap();
         let sidecar = Sidecar {
             app_id: group.replace('.', "-"),
             app_port: Some(app_port),
-            resources: vec![component(&self.kafka.bootstrap(), group)],
+            resources: vec![component(self.kafka.bootstrap(), group)],
         };
         let daprd = Daprd::start(&self.tools, sidecar, &Lines).await.unwrap();
         let listen = format!("127.0.0.1:{app_port}");
@@ -71,20 +73,23 @@ impl Rig for DaprRig {
         let options = Arguments::try_parse_from(words).unwrap().dapr;
         let bus: Arc<dyn EventBus> =
             Arc::new(DaprBus::new(options, Duration::from_secs(20)).unwrap());
-        self.sidecars.push((Arc::clone(&bus), daprd));
+        let mut sidecars = self.sidecars.lock().await;
+        sidecars.push((Arc::clone(&bus), daprd));
         bus
     }
 
     /// The broker, and then the sidecars.
-    async fn interrupt(&mut self) {
-        self.kafka.kill_and_bring_back().await;
-        for (_, daprd) in &mut self.sidecars {
+    async fn interrupt(&self) {
+        self.kafka.interrupt().await;
+        let mut sidecars = self.sidecars.lock().await;
+        let killed = sidecars.iter_mut().map(async |(_, daprd)| {
             daprd.kill().unwrap();
             daprd.restart().await.unwrap();
-        }
+        });
+        join_all(killed).await;
     }
 
-    async fn keys_in(&mut self, topic: &str) -> Keys {
+    async fn keys_in(&self, topic: &str) -> Keys {
         self.kafka.keys_in(topic).await
     }
 
@@ -93,10 +98,12 @@ impl Rig for DaprRig {
         false
     }
 
-    async fn gone(&mut self, bus: Arc<dyn EventBus>) {
+    async fn gone(&self, bus: Arc<dyn EventBus>) {
         let is_its = |(of, _): &mut (Arc<dyn EventBus>, Daprd)| Arc::ptr_eq(of, &bus);
-        for (_, mut daprd) in self.sidecars.extract_if(.., is_its) {
-            tokio::task::block_in_place(|| daprd.stop()).unwrap();
+        let ended: Vec<_> = self.sidecars.lock().await.extract_if(.., is_its).collect();
+        for (_, mut daprd) in ended {
+            let stopping = tokio::task::spawn_blocking(move || daprd.stop());
+            stopping.await.unwrap().unwrap();
         }
     }
 }

@@ -16,6 +16,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use todo_bus::kafka::{KafkaBus, Options};
 use todo_bus::{EventBus, Mode};
 use todo_kit::metrics::Metrics;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::messages::{Recorder, keys, messages};
@@ -37,7 +38,8 @@ fn options(words: &[&str]) -> Options {
 }
 
 pub struct KafkaRig {
-    broker: Broker,
+    broker: Mutex<Broker>,
+    bootstrap: String,
     user: KafkaUser,
 }
 
@@ -53,84 +55,20 @@ impl KafkaRig {
         };
         let tools = Tools::new(Cache::from_env());
         let broker = Broker::start(&tools, config, &Lines).await.unwrap();
-        Self { broker, user }
+        Self {
+            bootstrap: broker.bootstrap(),
+            broker: Mutex::new(broker),
+            user,
+        }
     }
 
-    pub fn bootstrap(&self) -> String {
-        self.broker.bootstrap()
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
     }
 
     fn open(&self) -> KafkaBus {
-        let options = options(&["--kafka-bootstrap-servers", &self.bootstrap()]);
+        let options = options(&["--kafka-bootstrap-servers", self.bootstrap()]);
         KafkaBus::new(options, "test", Metrics::default(), DRAIN).unwrap()
-    }
-
-    pub async fn members_that_listen_get_what_is_sent_from_then_on(&mut self) {
-        let (topic, keys) = ("listened", keys(5));
-        self.topic(topic).await;
-        let bus = Arc::new(self.open());
-        for result in bus.publish_all(&messages(topic, &keys, 0..3)).await {
-            result.unwrap();
-        }
-        let stop = CancellationToken::new();
-        let mut listening = Vec::new();
-        for _ in 0..2 {
-            let mut all = subscription("listened.readers", &[topic]);
-            all.mode = Mode::Broadcast;
-            let (recorder, joined) = (Recorder::default(), all.joined.clone());
-            let (bus, handler, stop) = (Arc::clone(&bus), Arc::new(recorder.clone()), stop.clone());
-            let task = tokio::spawn(async move { bus.run(all, handler, stop).await });
-            tokio::time::timeout(DEADLINE, joined.wait()).await.unwrap();
-            listening.push((recorder, task));
-        }
-        for result in bus.publish_all(&messages(topic, &keys, 3..6)).await {
-            result.unwrap();
-        }
-        for (recorder, _) in &listening {
-            until("all are heard", async || {
-                (recorder.count() >= 15).then_some(())
-            })
-            .await;
-        }
-        stop.cancel();
-        for (recorder, task) in listening {
-            task.await.unwrap().unwrap();
-            for (key, numbers) in recorder.by_key() {
-                assert_eq!(numbers, [3, 4, 5], "{key}");
-            }
-        }
-    }
-
-    pub async fn a_user_proves_itself_over_tls(&mut self) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        std::fs::copy(self.broker.ca(), path("ca.crt")).unwrap();
-        std::fs::write(path("username"), &self.user.name).unwrap();
-        std::fs::write(path("password"), &self.user.password).unwrap();
-        let topic = "protected";
-        self.topic(topic).await;
-        let options = options(&[
-            "--kafka-bootstrap-servers",
-            &self.broker.sasl_bootstrap(),
-            "--kafka-security-protocol",
-            "SASL_SSL",
-            "--kafka-sasl-mechanism",
-            "PLAIN",
-            "--kafka-credentials",
-            directory.path().to_str().unwrap(),
-        ]);
-        let open = || KafkaBus::new(options.clone(), "test", Metrics::default(), DRAIN).unwrap();
-        for result in open().publish_all(&messages(topic, &keys(2), 0..2)).await {
-            result.unwrap();
-        }
-        std::fs::write(path("password"), "wrong").unwrap();
-        let bus = open();
-        let batch = messages(topic, &keys(2), 2..3);
-        let refused = tokio::time::timeout(Duration::from_secs(3), bus.publish_all(&batch));
-        assert!(
-            refused.await.is_err(),
-            "a wrong password is as good as the right one"
-        );
     }
 
     async fn make_topic(&self, name: &str) {
@@ -146,65 +84,151 @@ impl KafkaRig {
         }
     }
 
-    /// Reads a topic from its beginning to its end, as no member of any group.
-    fn find(&self, topic: &str) -> Keys {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", self.bootstrap())
-            .set("group.id", "finder")
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
-            .create()
-            .unwrap();
-        let mut all = TopicPartitionList::new();
-        for partition in 0..i32::try_from(PARTITIONS).unwrap() {
-            all.add_partition_offset(topic, partition, Offset::Beginning)
-                .unwrap();
-        }
-        consumer.assign(&all).unwrap();
-        let (mut found, mut ends) = (Keys::new(), BTreeSet::new());
-        while ends.len() < all.count() {
-            match consumer
-                .poll(DEADLINE)
-                .expect("neither a message nor an end")
-            {
-                Ok(message) => {
-                    let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
-                    let partition = u32::try_from(message.partition()).unwrap();
-                    found.entry(key).or_default().insert(partition);
-                }
-                Err(rdkafka::error::KafkaError::PartitionEOF(partition)) => {
-                    ends.insert(partition);
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
-        found
+    /// Reads a topic from its beginning to its end, as no member of any group: keys and partitions of its messages.
+    async fn find(&self, topic: &str) -> Vec<(String, u32)> {
+        let (bootstrap, topic) = (self.bootstrap.clone(), topic.to_owned());
+        let finding = tokio::task::spawn_blocking(move || find(&bootstrap, &topic));
+        finding.await.unwrap()
     }
+}
 
-    pub async fn kill_and_bring_back(&mut self) {
-        self.broker.kill().unwrap();
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        self.broker.restart().await.unwrap();
+fn find(bootstrap: &str, topic: &str) -> Vec<(String, u32)> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "finder")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()
+        .unwrap();
+    let mut all = TopicPartitionList::new();
+    for partition in 0..i32::try_from(PARTITIONS).unwrap() {
+        all.add_partition_offset(topic, partition, Offset::Beginning)
+            .unwrap();
     }
+    consumer.assign(&all).unwrap();
+    let (mut found, mut ends) = (Vec::new(), BTreeSet::new());
+    while ends.len() < all.count() {
+        match consumer
+            .poll(DEADLINE)
+            .expect("neither a message nor an end")
+        {
+            Ok(message) => {
+                let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
+                let partition = u32::try_from(message.partition()).unwrap();
+                found.push((key, partition));
+            }
+            Err(rdkafka::error::KafkaError::PartitionEOF(partition)) => {
+                ends.insert(partition);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    found
 }
 
 #[async_trait]
 impl Rig for KafkaRig {
-    async fn topic(&mut self, name: &str) {
+    async fn topic(&self, name: &str) {
         self.make_topic(name).await;
     }
 
-    async fn bus(&mut self, _: &str) -> Arc<dyn EventBus> {
+    async fn bus(&self, _: &str) -> Arc<dyn EventBus> {
         Arc::new(self.open())
     }
 
-    async fn interrupt(&mut self) {
-        self.kill_and_bring_back().await;
+    async fn interrupt(&self) {
+        let mut broker = self.broker.lock().await;
+        broker.kill().unwrap();
+        broker.restart().await.unwrap();
     }
 
-    async fn keys_in(&mut self, topic: &str) -> Keys {
-        tokio::task::block_in_place(|| self.find(topic))
+    async fn keys_in(&self, topic: &str) -> Keys {
+        let mut keys = Keys::new();
+        for (key, partition) in self.find(topic).await {
+            keys.entry(key).or_default().insert(partition);
+        }
+        keys
     }
 
-    async fn gone(&mut self, _: Arc<dyn EventBus>) {}
+    async fn gone(&self, _: Arc<dyn EventBus>) {}
+}
+
+pub async fn members_that_listen_get_what_is_sent_from_then_on(rig: Arc<KafkaRig>) {
+    let (topic, keys) = ("listened", keys(5));
+    rig.topic(topic).await;
+    let bus = Arc::new(rig.open());
+    for result in bus.publish_all(&messages(topic, &keys, 0..3)).await {
+        result.unwrap();
+    }
+    let stop = CancellationToken::new();
+    let mut listening = Vec::new();
+    for _ in 0..2 {
+        let mut all = subscription("listened.readers", &[topic]);
+        all.mode = Mode::Broadcast;
+        let (recorder, joined) = (Recorder::default(), all.joined.clone());
+        let (bus, handler, stop) = (Arc::clone(&bus), Arc::new(recorder.clone()), stop.clone());
+        let task = tokio::spawn(async move { bus.run(all, handler, stop).await });
+        tokio::time::timeout(DEADLINE, joined.wait()).await.unwrap();
+        listening.push((recorder, task));
+    }
+    for result in bus.publish_all(&messages(topic, &keys, 3..6)).await {
+        result.unwrap();
+    }
+    for (recorder, _) in &listening {
+        until("all are heard", async || {
+            (recorder.count() >= 15).then_some(())
+        })
+        .await;
+    }
+    stop.cancel();
+    for (recorder, task) in listening {
+        task.await.unwrap().unwrap();
+        for (key, numbers) in recorder.by_key() {
+            assert_eq!(numbers, [3, 4, 5], "{key}");
+        }
+    }
+}
+
+pub async fn a_user_proves_itself_over_tls(rig: Arc<KafkaRig>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let (ca, bootstrap, log) = {
+        let broker = rig.broker.lock().await;
+        (broker.ca(), broker.sasl_bootstrap(), broker.log())
+    };
+    std::fs::copy(ca, path("ca.crt")).unwrap();
+    std::fs::write(path("username"), &rig.user.name).unwrap();
+    std::fs::write(path("password"), &rig.user.password).unwrap();
+    let topic = "protected";
+    rig.topic(topic).await;
+    let options = options(&[
+        "--kafka-bootstrap-servers",
+        &bootstrap,
+        "--kafka-security-protocol",
+        "SASL_SSL",
+        "--kafka-sasl-mechanism",
+        "PLAIN",
+        "--kafka-credentials",
+        directory.path().to_str().unwrap(),
+    ]);
+    let open = || KafkaBus::new(options.clone(), "test", Metrics::default(), DRAIN).unwrap();
+    for result in open().publish_all(&messages(topic, &keys(2), 0..2)).await {
+        result.unwrap();
+    }
+    std::fs::write(path("password"), "wrong").unwrap();
+    let bus = open();
+    let batch = messages(topic, &keys(2), 2..3);
+    let publishing = tokio::spawn(async move { bus.publish_all(&batch).await });
+    until("a wrong password is refused", async || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        log.contains("Failed authentication").then_some(())
+    })
+    .await;
+    publishing.abort();
+    assert!(
+        publishing.await.unwrap_err().is_cancelled(),
+        "a wrong password is as good as the right one"
+    );
+    let found = rig.find(topic).await;
+    assert_eq!(found.len(), 4, "{found:?}");
 }

@@ -7,7 +7,9 @@
     reason = "tests fail by panic"
 )]
 
+mod cases;
 mod dapr;
+mod databases;
 mod kafka;
 mod memory;
 mod messages;
@@ -16,35 +18,71 @@ mod relayed;
 mod rig;
 mod suite;
 
+use std::sync::Arc;
+
+use crate::cases::{Cases, Storm};
+use crate::databases::Databases;
 use crate::rig::Rig;
 
-async fn all(rig: &mut dyn Rig) {
-    suite::messages_arrive_as_they_were_in_the_order_of_their_keys(rig).await;
-    suite::a_key_is_in_one_partition_whatever_carries_it(rig).await;
-    suite::what_is_to_come_again_comes_before_what_is_behind_it(rig).await;
-    suite::what_is_not_done_when_a_member_goes_is_there_for_the_next(rig).await;
-    suite::members_share_and_one_that_leaves_hands_over(rig).await;
-    suite::each_group_gets_everything(rig).await;
-    once::effects_happen_once_and_in_order_when_the_carrier_is_killed(rig).await;
-    once::a_bad_message_stops_its_subject_alone_and_goes_on_where_it_stopped(rig).await;
-    relayed::what_is_written_is_sent_in_order_when_the_carrier_is_killed(rig).await;
+/// All that holds in peace, at the same time, with `cases` of the transport alone; then all that holds in a storm.
+async fn conforms(rig: Arc<dyn Rig>, mut cases: Cases) {
+    let databases = Databases::start().await;
+    let rig = || Arc::clone(&rig);
+    cases.add(suite::messages_arrive_as_they_were_in_the_order_of_their_keys(rig()));
+    cases.add(suite::a_key_is_in_one_partition_whatever_carries_it(rig()));
+    cases.add(suite::what_is_to_come_again_comes_before_what_is_behind_it(
+        rig(),
+    ));
+    // The very first, and one in the middle.
+    for n in [0, 2] {
+        cases.add(suite::what_is_not_done_when_a_member_goes_is_there_for_the_next(rig(), n));
+    }
+    cases.add(suite::members_share_and_one_that_leaves_hands_over(rig()));
+    cases.add(suite::each_group_gets_everything(rig()));
+    cases.add(
+        once::a_bad_message_stops_its_subject_alone_and_goes_on_where_it_stopped(
+            rig(),
+            databases.clone(),
+        ),
+    );
+    cases.run().await;
+
+    let mut cases = Cases::default();
+    let storm = Storm::over(2);
+    cases.add(once::effects_happen_once_and_in_order(
+        rig(),
+        databases.clone(),
+        storm.clone(),
+    ));
+    cases.add(relayed::what_is_written_is_sent_in_order(
+        rig(),
+        databases.clone(),
+        storm.clone(),
+    ));
+    let raging = storm.rage(async || {
+        rig().interrupt().await;
+        databases.interrupt().await;
+    });
+    tokio::join!(cases.run(), raging);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_conforms() {
-    all(&mut memory::MemoryRig::default()).await;
+    conforms(Arc::new(memory::MemoryRig::default()), Cases::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_conforms() {
-    let mut rig = kafka::KafkaRig::start().await;
-    all(&mut rig).await;
-    rig.members_that_listen_get_what_is_sent_from_then_on()
-        .await;
-    rig.a_user_proves_itself_over_tls().await;
+    let rig = Arc::new(kafka::KafkaRig::start().await);
+    let mut cases = Cases::default();
+    cases.add(kafka::members_that_listen_get_what_is_sent_from_then_on(
+        Arc::clone(&rig),
+    ));
+    cases.add(kafka::a_user_proves_itself_over_tls(Arc::clone(&rig)));
+    conforms(rig, cases).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dapr_conforms() {
-    all(&mut dapr::DaprRig::start().await).await;
+    conforms(Arc::new(dapr::DaprRig::start().await), Cases::default()).await;
 }

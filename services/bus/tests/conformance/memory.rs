@@ -18,16 +18,16 @@ impl Default for MemoryRig {
 
 #[async_trait]
 impl Rig for MemoryRig {
-    async fn topic(&mut self, _: &str) {}
+    async fn topic(&self, _: &str) {}
 
-    async fn bus(&mut self, _: &str) -> Arc<dyn EventBus> {
+    async fn bus(&self, _: &str) -> Arc<dyn EventBus> {
         Arc::new(self.0.clone())
     }
 
     /// It goes with the process, and comes back with nothing.
-    async fn interrupt(&mut self) {}
+    async fn interrupt(&self) {}
 
-    async fn keys_in(&mut self, topic: &str) -> Keys {
+    async fn keys_in(&self, topic: &str) -> Keys {
         let mut found = Keys::new();
         for partition in 0..PARTITIONS {
             for (key, _) in self.0.log(topic, partition) {
@@ -37,5 +37,5 @@ impl Rig for MemoryRig {
         found
     }
 
-    async fn gone(&mut self, _: Arc<dyn EventBus>) {}
+    async fn gone(&self, _: Arc<dyn EventBus>) {}
 }

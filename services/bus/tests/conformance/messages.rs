@@ -1,6 +1,6 @@
 //! Numbered messages, and who takes note of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -109,6 +109,13 @@ impl Recorder {
         self.record.lock().unwrap().seen.len()
     }
 
+    /// How many different ones were handled.
+    pub fn first_times(&self) -> usize {
+        let record = self.record.lock().unwrap();
+        let ids: BTreeSet<_> = record.seen.iter().map(|message| message.id).collect();
+        ids.len()
+    }
+
     /// How many this one has handled.
     pub fn own_count(&self) -> usize {
         self.own.load(Ordering::Relaxed)
@@ -130,7 +137,7 @@ pub fn by_key(numbers: impl IntoIterator<Item = (String, u64)>) -> BTreeMap<Stri
 
 /// The same numbers, each the first time only.
 pub fn first_times(numbers: &[u64]) -> Vec<u64> {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     numbers
         .iter()
         .copied()

@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use localcluster::standalone::Postgres;
-use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, Row as _};
 use todo_bus::consumer::{Consumer, Failure, MIGRATION, Subscriber, list_parked, retry_parked};
 use todo_bus::{BusError, EventBus};
 use todo_contracts::Envelope;
 use todo_kit::database::Database;
-use todo_kit::database::migrate::{Migrations, Rights, Step};
+use todo_kit::database::migrate::Step;
 use todo_kit::metrics::Metrics;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::cases::Storm;
+use crate::databases::Databases;
 use crate::messages::{by_key, keys, messages, number};
 use crate::rig::{DEADLINE, Rig, subscription, until};
 
@@ -27,19 +27,6 @@ const EFFECTS: Step = Step {
     // No unique key: an effect that happens twice is to be seen.
     sql: "CREATE TABLE effects (position bigint GENERATED ALWAYS AS IDENTITY, key text, n bigint)",
 };
-
-async fn database(server: &mut Postgres) -> Database {
-    server.create_database("effects").unwrap();
-    let options = PgConnectOptions::new()
-        .host("127.0.0.1")
-        .port(server.port())
-        .database("effects")
-        .username("effects_owner");
-    let database = Database::with(options, 16);
-    let migrations = Migrations::new(Rights::Write, [MIGRATION, EFFECTS]);
-    migrations.run(&database).await.unwrap();
-    database
-}
 
 /// The numbers of each key in the order in which their effects were committed.
 async fn effects(database: &Database) -> Vec<(String, u64)> {
@@ -52,6 +39,12 @@ async fn effects(database: &Database) -> Vec<(String, u64)> {
         (row.try_get("key").unwrap(), u64::try_from(n).unwrap())
     };
     rows.iter().map(read).collect()
+}
+
+async fn happened(database: &Database) -> usize {
+    let row = sqlx::query("SELECT count(*) FROM effects").fetch_one(database.pool());
+    let count: i64 = row.await.unwrap().try_get(0).unwrap();
+    usize::try_from(count).unwrap()
 }
 
 /// Whether parked messages are to be tried again.
@@ -135,67 +128,63 @@ impl Running {
     }
 }
 
-pub async fn effects_happen_once_and_in_order_when_the_carrier_is_killed(rig: &mut dyn Rig) {
-    const COUNT: u64 = 150;
+pub async fn effects_happen_once_and_in_order(
+    rig: Arc<dyn Rig>,
+    databases: Databases,
+    storm: Storm,
+) {
+    const AT_ONCE: u64 = 5;
     let (topic, group) = ("killed", "killed.writers");
     rig.topic(topic).await;
-    let mut server = Postgres::start().await.unwrap();
-    let database = database(&mut server).await;
+    let database = databases.make("effects", [MIGRATION, EFFECTS]).await;
     let keys = keys(8);
     let bus = rig.bus(group).await;
     let running = start(bus, group, topic, &database, Effects::default()).await;
     let publishing = {
-        let (bus, sent) = (Arc::clone(&running.bus), messages(topic, &keys, 0..COUNT));
+        let (bus, keys, numbers) = (Arc::clone(&running.bus), keys.clone(), storm.numbers());
         tokio::spawn(async move {
-            for part in sent.chunks(50) {
-                // Whoever has no acknowledgement sends again, as a relay does: from the first that was not taken.
-                while bus.publish_all(part).await.iter().any(Result::is_err) {
+            let mut count = 0;
+            for n in numbers {
+                let sent = messages(topic, &keys, n * AT_ONCE..(n + 1) * AT_ONCE);
+                // Whoever has no acknowledgement sends again, as a relay does.
+                while bus.publish_all(&sent).await.iter().any(Result::is_err) {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 // An acknowledgement was lost on the way.
-                let _ = bus.publish_all(&part[20..]).await;
+                let _ = bus.publish_all(&sent[20..]).await;
                 tokio::time::sleep(Duration::from_millis(40)).await;
+                count += AT_ONCE;
             }
+            count
         })
     };
-    let count = async || effects(&database).await.len();
     until("some are handled", async || {
-        (count().await >= 150).then_some(())
+        (happened(&database).await >= 150).then_some(())
     })
     .await;
-    rig.interrupt().await;
-    let so_far = count().await;
-    until("it goes on", async || {
-        (count().await > so_far + 100).then_some(())
-    })
-    .await;
-    // The database too.
-    server.kill().unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    server.restart().await.unwrap();
-    tokio::time::timeout(DEADLINE, publishing)
-        .await
-        .expect("publishing never ends")
-        .unwrap();
-    let all = keys.len() * usize::try_from(COUNT).unwrap();
+    storm.may_begin().await;
+    let count: u64 = publishing.await.unwrap();
+    let all = keys.len() * usize::try_from(count).unwrap();
     until("all are handled", async || {
-        (count().await >= all).then_some(())
+        (happened(&database).await >= all).then_some(())
     })
     .await;
     for (key, numbers) in by_key(effects(&database).await) {
-        assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>(), "{key}");
+        assert_eq!(numbers, (0..count).collect::<Vec<_>>(), "{key}");
     }
     rig.gone(running.stop().await).await;
-    assert_eq!(count().await, all, "something happened twice");
+    assert_eq!(happened(&database).await, all, "something happened twice");
 }
 
-pub async fn a_bad_message_stops_its_subject_alone_and_goes_on_where_it_stopped(rig: &mut dyn Rig) {
+pub async fn a_bad_message_stops_its_subject_alone_and_goes_on_where_it_stopped(
+    rig: Arc<dyn Rig>,
+    databases: Databases,
+) {
     const COUNT: u64 = 12;
     let (topic, group) = ("bad", "bad.writers");
     rig.topic(topic).await;
     rig.topic(&format!("{group}.dlq")).await;
-    let mut server = Postgres::start().await.unwrap();
-    let database = database(&mut server).await;
+    let database = databases.make("bad", [MIGRATION, EFFECTS]).await;
     let keys = keys(8);
     let subscriber = Effects {
         bad: [(keys[3].clone(), 4)].into(),
@@ -212,7 +201,7 @@ pub async fn a_bad_message_stops_its_subject_alone_and_goes_on_where_it_stopped(
     }
     let others = (keys.len() - 1) * usize::try_from(COUNT).unwrap() + 4;
     until("others go on", async || {
-        (effects(&database).await.len() >= others).then_some(())
+        (happened(&database).await >= others).then_some(())
     })
     .await;
     let parked = until("the bad one is parked, and those behind it", async || {
@@ -223,10 +212,11 @@ pub async fn a_bad_message_stops_its_subject_alone_and_goes_on_where_it_stopped(
     assert!(parked[0].reason.contains("it is bad"), "{:?}", parked[0]);
     assert!(parked[1].reason.contains("waits behind"), "{:?}", parked[1]);
     assert!(parked.iter().all(|one| one.sequence_key == keys[3]));
-    assert_eq!(effects(&database).await.len(), others);
+    assert_eq!(happened(&database).await, others);
     until("it is told", async || {
         let text = running.metrics.text();
-        (text.contains("parked_messages 8") && text.contains("result=\"parked\"} 8")).then_some(())
+        let waiting = format!("parked_messages{{consumer=\"{group}\"}} 8");
+        (text.contains(&waiting) && text.contains("result=\"parked\"} 8")).then_some(())
     })
     .await;
     let copies = rig.keys_in(&format!("{group}.dlq")).await;
@@ -253,7 +243,7 @@ pub async fn a_bad_message_stops_its_subject_alone_and_goes_on_where_it_stopped(
     sent.into_iter().for_each(Result::unwrap);
     let all = keys.len() * usize::try_from(2 * COUNT).unwrap();
     until("nothing is parked any more", async || {
-        let effects = effects(&database).await.len();
+        let effects = happened(&database).await;
         let parked = list_parked(&database).await.unwrap();
         (effects >= all && parked.is_empty()).then_some(())
     })

@@ -19,18 +19,18 @@ pub type Keys = BTreeMap<String, BTreeSet<u32>>;
 
 /// A transport, with all that is around it.
 #[async_trait]
-pub trait Rig: Send {
+pub trait Rig: Send + Sync {
     /// Makes a topic.
-    async fn topic(&mut self, name: &str);
+    async fn topic(&self, name: &str);
 
     /// A bus as another process of the group would have it.
-    async fn bus(&mut self, group: &str) -> Arc<dyn EventBus>;
+    async fn bus(&self, group: &str) -> Arc<dyn EventBus>;
 
-    /// Kills what carries the messages, and brings it back after a while. Messages are on their way meanwhile.
-    async fn interrupt(&mut self);
+    /// Kills what carries the messages, and brings it back.
+    async fn interrupt(&self);
 
     /// The keys of what was sent to a topic, and the partitions in which each is found.
-    async fn keys_in(&mut self, topic: &str) -> Keys;
+    async fn keys_in(&self, topic: &str) -> Keys;
 
     /// Whether nothing comes twice when members come and go in order.
     fn hands_over_cleanly(&self) -> bool {
@@ -38,7 +38,7 @@ pub trait Rig: Send {
     }
 
     /// A process has ended: what was started for it goes.
-    async fn gone(&mut self, bus: Arc<dyn EventBus>);
+    async fn gone(&self, bus: Arc<dyn EventBus>);
 }
 
 /// A member of a group at work.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::messages::{Recorder, by_key, first_times, keys, message, messages, number};
 use crate::rig::{Member, PARTITIONS, Rig, until};
 
-pub async fn messages_arrive_as_they_were_in_the_order_of_their_keys(rig: &mut dyn Rig) {
+pub async fn messages_arrive_as_they_were_in_the_order_of_their_keys(rig: Arc<dyn Rig>) {
     let (topic, group) = ("order", "order.readers");
     rig.topic(topic).await;
     let bus = rig.bus(group).await;
@@ -52,7 +52,7 @@ pub async fn messages_arrive_as_they_were_in_the_order_of_their_keys(rig: &mut d
     rig.gone(member.stop().await).await;
 }
 
-pub async fn a_key_is_in_one_partition_whatever_carries_it(rig: &mut dyn Rig) {
+pub async fn a_key_is_in_one_partition_whatever_carries_it(rig: Arc<dyn Rig>) {
     let topic = "keys";
     rig.topic(topic).await;
     let bus = rig.bus("keys.readers").await;
@@ -68,7 +68,7 @@ pub async fn a_key_is_in_one_partition_whatever_carries_it(rig: &mut dyn Rig) {
     rig.gone(bus).await;
 }
 
-pub async fn what_is_to_come_again_comes_before_what_is_behind_it(rig: &mut dyn Rig) {
+pub async fn what_is_to_come_again_comes_before_what_is_behind_it(rig: Arc<dyn Rig>) {
     let (topic, group) = ("again", "again.readers");
     rig.topic(topic).await;
     let bus = rig.bus(group).await;
@@ -93,14 +93,9 @@ pub async fn what_is_to_come_again_comes_before_what_is_behind_it(rig: &mut dyn 
     rig.gone(member.stop().await).await;
 }
 
-pub async fn what_is_not_done_when_a_member_goes_is_there_for_the_next(rig: &mut dyn Rig) {
-    // The very first, and one in the middle.
-    goes_at(rig, "undone-0", "undone-0.readers", 0).await;
-    goes_at(rig, "undone-2", "undone-2.readers", 2).await;
-}
-
 /// A member goes while number `n` of every key is refused.
-async fn goes_at(rig: &mut dyn Rig, topic: &str, group: &str, n: u64) {
+pub async fn what_is_not_done_when_a_member_goes_is_there_for_the_next(rig: Arc<dyn Rig>, n: u64) {
+    let (topic, group) = (&format!("undone-{n}"), &format!("undone-{n}.readers"));
     rig.topic(topic).await;
     let keys = keys(6);
     let bus = rig.bus(group).await;
@@ -126,7 +121,7 @@ async fn goes_at(rig: &mut dyn Rig, topic: &str, group: &str, n: u64) {
     until("all are handled by the next", async || {
         let again = by_key(recorder.seen()[before..].iter().map(number));
         let has_all = again.get(&refused)?.contains(&5);
-        (has_all && first_time_count(&recorder) == 6 * 6).then_some(())
+        (has_all && recorder.first_times() == 6 * 6).then_some(())
     })
     .await;
     rig.gone(next.stop().await).await;
@@ -142,7 +137,7 @@ async fn goes_at(rig: &mut dyn Rig, topic: &str, group: &str, n: u64) {
     }
 }
 
-pub async fn members_share_and_one_that_leaves_hands_over(rig: &mut dyn Rig) {
+pub async fn members_share_and_one_that_leaves_hands_over(rig: Arc<dyn Rig>) {
     let (topic, group) = ("shared", "shared.readers");
     rig.topic(topic).await;
     let keys = keys(12);
@@ -169,7 +164,7 @@ pub async fn members_share_and_one_that_leaves_hands_over(rig: &mut dyn Rig) {
     let (senders, count) = sending.end().await;
     let all = keys.len() * usize::try_from(count).unwrap();
     until("all are handled", async || {
-        (first_time_count(&first) == all).then_some(())
+        (first.first_times() == all).then_some(())
     })
     .await;
     rig.gone(staying.stop().await).await;
@@ -221,15 +216,7 @@ impl Backlog {
     }
 }
 
-fn first_time_count(recorder: &Recorder) -> usize {
-    let handled = recorder.by_key();
-    handled
-        .values()
-        .map(|numbers| first_times(numbers).len())
-        .sum()
-}
-
-pub async fn each_group_gets_everything(rig: &mut dyn Rig) {
+pub async fn each_group_gets_everything(rig: Arc<dyn Rig>) {
     let topic = "groups";
     rig.topic(topic).await;
     let keys = keys(3);

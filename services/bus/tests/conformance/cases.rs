@@ -1,0 +1,78 @@
+//! Cases beside each other, in peace and in a storm.
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+
+use futures::future::LocalBoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use tokio::sync::Barrier;
+use tokio_util::sync::CancellationToken;
+
+/// Cases that run beside each other.
+#[derive(Default)]
+pub struct Cases(Vec<(&'static str, LocalBoxFuture<'static, ()>)>);
+
+impl Cases {
+    /// Adds one, which is called like its function.
+    pub fn add<F: Future<Output = ()> + 'static>(&mut self, case: F) {
+        let name = std::any::type_name::<F>().trim_end_matches("::{{closure}}");
+        self.0.push((name, case.boxed_local()));
+    }
+
+    /// Runs all of them; each must pass.
+    pub async fn run(self) {
+        let cases = self.0.into_iter();
+        let mut running: FuturesUnordered<_> = cases
+            .map(async |(name, case)| (name, AssertUnwindSafe(case).catch_unwind().await))
+            .collect();
+        while let Some((name, ended)) = running.next().await {
+            if let Err(panic) = ended {
+                eprintln!("{name} failed");
+                resume_unwind(panic);
+            }
+        }
+    }
+}
+
+/// A time in which everything that cases use is killed.
+#[derive(Clone)]
+pub struct Storm {
+    at_work: Arc<Barrier>,
+    is_over: CancellationToken,
+}
+
+impl Storm {
+    /// A storm over so many cases.
+    pub fn over(cases: usize) -> Self {
+        Self {
+            at_work: Arc::new(Barrier::new(cases + 1)),
+            is_over: CancellationToken::new(),
+        }
+    }
+
+    /// Lets it rage as soon as all cases are in the middle of their work.
+    pub async fn rage(&self, kill: impl AsyncFnOnce()) {
+        self.at_work.wait().await;
+        kill().await;
+        self.is_over.cancel();
+    }
+
+    /// A case is in the middle of its work, and goes on with it until the storm is over.
+    pub async fn may_begin(&self) {
+        self.at_work.wait().await;
+    }
+
+    /// The numbers of what a case has to do: enough to be in the middle of, and more as long as the storm rages, and after.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> + Send + use<> {
+        const AT_LEAST: u64 = 60;
+        const AFTER: u64 = 20;
+        let (is_over, mut end) = (self.is_over.clone(), None);
+        (0..).take_while(move |n| {
+            if is_over.is_cancelled() && end.is_none() {
+                end = Some(AT_LEAST.max(n + AFTER));
+            }
+            end.is_none_or(|end| *n < end)
+        })
+    }
+}

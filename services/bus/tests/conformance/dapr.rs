@@ -47,7 +47,7 @@ fn component(brokers: &str, group: &str) -> String {
         .replace("todo-test.views", group)
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Rig for DaprRig {
     async fn topic(&self, name: &str) {
         self.kafka.topic(name).await;

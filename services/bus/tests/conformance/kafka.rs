@@ -11,6 +11,7 @@ use localcluster::{Cache, Kafka, KafkaUser, Lines, Tools};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use todo_bus::kafka::{KafkaBus, Options};
@@ -79,9 +80,16 @@ impl KafkaRig {
         let partitions = i32::try_from(PARTITIONS).unwrap();
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-        for result in admin.create_topics(&[topic], &options).await.unwrap() {
-            result.unwrap();
-        }
+        // A broker on a busy machine is late with its heartbeats, and counts as gone for a while.
+        until("the topic is made", async || {
+            let made = admin.create_topics([&topic], &options).await.unwrap();
+            match made.into_iter().next().unwrap() {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Some(()),
+                Err((_, RDKafkaErrorCode::InvalidReplicationFactor)) => None,
+                Err(error) => panic!("{error:?}"),
+            }
+        })
+        .await;
     }
 
     /// Reads a topic from its beginning to its end, as no member of any group: keys and partitions of its messages.
@@ -117,7 +125,7 @@ fn find(bootstrap: &str, topic: &str) -> Vec<(String, u32)> {
                 let partition = u32::try_from(message.partition()).unwrap();
                 found.push((key, partition));
             }
-            Err(rdkafka::error::KafkaError::PartitionEOF(partition)) => {
+            Err(KafkaError::PartitionEOF(partition)) => {
                 ends.insert(partition);
             }
             Err(error) => panic!("{error}"),
@@ -126,7 +134,7 @@ fn find(bootstrap: &str, topic: &str) -> Vec<(String, u32)> {
     found
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Rig for KafkaRig {
     async fn topic(&self, name: &str) {
         self.make_topic(name).await;

@@ -16,7 +16,7 @@ impl Default for MemoryRig {
     }
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Rig for MemoryRig {
     async fn topic(&self, _: &str) {}
 

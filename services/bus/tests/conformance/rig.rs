@@ -18,7 +18,7 @@ pub const PARTITIONS: u32 = 4;
 pub type Keys = BTreeMap<String, BTreeSet<u32>>;
 
 /// A transport, with all that is around it.
-#[async_trait]
+#[async_trait(?Send)]
 pub trait Rig: Send + Sync {
     /// Makes a topic.
     async fn topic(&self, name: &str);

@@ -17,3 +17,8 @@ pub mod transport;
 pub use bus::{
     BusError, Delivery, EventBus, Handler, Joined, Mode, Outgoing, Subscription, Verdict,
 };
+
+/// The page's program is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/services/bus.md")]
+struct MessagesBetweenServices;

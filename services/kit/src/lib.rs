@@ -14,3 +14,8 @@ pub mod problem;
 pub mod process;
 pub mod serve;
 pub mod telemetry;
+
+/// The page's program is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/services/kit.md")]
+struct WritingAService;

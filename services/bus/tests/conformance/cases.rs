@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
@@ -22,15 +23,18 @@ impl Cases {
 
     /// Runs all of them; each must pass.
     pub async fn run(self) {
+        let begun = Instant::now();
         let cases = self.0.into_iter();
         let mut running: FuturesUnordered<_> = cases
             .map(async |(name, case)| (name, AssertUnwindSafe(case).catch_unwind().await))
             .collect();
         while let Some((name, ended)) = running.next().await {
+            let took = begun.elapsed();
             if let Err(panic) = ended {
-                eprintln!("{name} failed");
+                eprintln!("{name} failed after {took:.1?}");
                 resume_unwind(panic);
             }
+            eprintln!("{name} passed after {took:.1?}");
         }
     }
 }

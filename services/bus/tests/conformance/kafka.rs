@@ -90,6 +90,13 @@ impl KafkaRig {
             }
         })
         .await;
+        until("the topic is known", async || {
+            let metadata = admin.inner().fetch_metadata(Some(name), DEADLINE).unwrap();
+            let made = metadata.topics()[0].partitions();
+            let all = made.len() == PARTITIONS as usize;
+            (all && made.iter().all(|partition| partition.leader() >= 0)).then_some(())
+        })
+        .await;
     }
 
     /// Reads a topic from its beginning to its end, as no member of any group: keys and partitions of its messages.

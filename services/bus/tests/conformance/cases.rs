@@ -39,6 +39,9 @@ impl Cases {
     }
 }
 
+/// How many messages may wait in a storm: enough that there is always something in work, and no more.
+pub const AHEAD: usize = 200;
+
 /// A time in which everything that cases use is killed.
 #[derive(Clone)]
 pub struct Storm {
@@ -69,8 +72,8 @@ impl Storm {
 
     /// The numbers of what a case has to do: enough to be in the middle of, and more as long as the storm rages, and after.
     pub fn numbers(&self) -> impl Iterator<Item = u64> + Send + use<> {
-        const AT_LEAST: u64 = 60;
-        const AFTER: u64 = 20;
+        const AT_LEAST: u64 = 15;
+        const AFTER: u64 = 5;
         let (is_over, mut end) = (self.is_over.clone(), None);
         (0..).take_while(move |n| {
             if is_over.is_cancelled() && end.is_none() {

@@ -4,16 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use clap::Parser;
 use futures::future::join_all;
 use localcluster::standalone::{Daprd, Sidecar};
 use localcluster::{Cache, Lines, Tools, free_port};
+use serde_json::json;
 use todo_bus::EventBus;
 use todo_bus::dapr::{DaprBus, Options};
+use tokio::net::TcpListener;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::kafka::KafkaRig;
-use crate::rig::{Keys, Rig};
+use crate::messages::{Recorder, first_times, keys, messages};
+use crate::rig::{DEADLINE, Keys, Rig, subscription, until};
 
 #[derive(Parser)]
 struct Arguments {
@@ -35,6 +41,29 @@ impl DaprRig {
             sidecars: Mutex::default(),
         }
     }
+
+    /// A bus, its sidecar, and the port on which that finds the process.
+    async fn open(&self, group: &str) -> (DaprBus, Daprd, u16) {
+        let app_port = free_port("app").unwrap();
+        let sidecar = Sidecar {
+            app_id: group.replace('.', "-"),
+            app_port: Some(app_port),
+            resources: vec![component(self.kafka.bootstrap(), group)],
+        };
+        let daprd = Daprd::start(&self.tools, sidecar, &Lines).await.unwrap();
+        let listen = format!("127.0.0.1:{app_port}");
+        let url = daprd.url();
+        let words = [
+            "test",
+            "--dapr-http-endpoint",
+            &url,
+            "--dapr-app-listen",
+            &listen,
+        ];
+        let options = Arguments::try_parse_from(words).unwrap().dapr;
+        let bus = DaprBus::new(options, Duration::from_secs(20)).unwrap();
+        (bus, daprd, app_port)
+    }
 }
 
 /// The component, as `docs/services/bus.md` has it.
@@ -54,25 +83,8 @@ impl Rig for DaprRig {
     }
 
     async fn bus(&self, group: &str) -> Arc<dyn EventBus> {
-        let app_port = free_port("app").unwrap();
-        let sidecar = Sidecar {
-            app_id: group.replace('.', "-"),
-            app_port: Some(app_port),
-            resources: vec![component(self.kafka.bootstrap(), group)],
-        };
-        let daprd = Daprd::start(&self.tools, sidecar, &Lines).await.unwrap();
-        let listen = format!("127.0.0.1:{app_port}");
-        let url = daprd.url();
-        let words = [
-            "test",
-            "--dapr-http-endpoint",
-            &url,
-            "--dapr-app-listen",
-            &listen,
-        ];
-        let options = Arguments::try_parse_from(words).unwrap().dapr;
-        let bus: Arc<dyn EventBus> =
-            Arc::new(DaprBus::new(options, Duration::from_secs(20)).unwrap());
+        let (bus, daprd, _) = self.open(group).await;
+        let bus: Arc<dyn EventBus> = Arc::new(bus);
         let mut sidecars = self.sidecars.lock().await;
         sidecars.push((Arc::clone(&bus), daprd));
         bus
@@ -106,4 +118,75 @@ impl Rig for DaprRig {
             stopping.await.unwrap().unwrap();
         }
     }
+}
+
+/// An earlier version of a service took messages elsewhere, and its sidecar still sends them there.
+pub async fn a_message_for_a_route_that_is_gone_comes_when_the_sidecar_asks_again(
+    rig: Arc<DaprRig>,
+) {
+    let (topic, group) = ("moved", "moved.readers");
+    rig.topic(topic).await;
+    let (bus, mut daprd, port) = rig.open(group).await;
+    let was_asked = CancellationToken::new();
+    let earlier = {
+        let subscriptions = json!([{"pubsubname": "pubsub", "topic": topic, "route": "/before"}]);
+        let was_asked = was_asked.clone();
+        Router::new()
+            .route("/dapr/subscribe", get(async move || Json(subscriptions)))
+            .route(
+                "/before",
+                post(async move || {
+                    was_asked.cancel();
+                    Json(json!({"status": "RETRY"}))
+                }),
+            )
+    };
+    let (stop, listener) = (
+        CancellationToken::new(),
+        TcpListener::bind(("127.0.0.1", port)),
+    );
+    let serving = axum::serve(listener.await.unwrap(), earlier)
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let serving = tokio::spawn(async move { serving.await });
+    let keys = keys(4);
+    for result in bus.publish_all(&messages(topic, &keys, 0..5)).await {
+        result.unwrap();
+    }
+    tokio::time::timeout(DEADLINE, was_asked.cancelled())
+        .await
+        .expect("the earlier version gets no message");
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+
+    let (recorder, stop) = (Recorder::default(), CancellationToken::new());
+    let running = {
+        let (handler, stop) = (Arc::new(recorder.clone()), stop.clone());
+        tokio::spawn(async move { bus.run(subscription(group, &[topic]), handler, stop).await })
+    };
+    let log = daprd.log();
+    until(
+        "a message comes to where it is not taken any more",
+        async || {
+            let log = std::fs::read_to_string(&log).unwrap();
+            let refused = "error returned from app while processing pub/sub event";
+            log.contains(refused).then_some(())
+        },
+    )
+    .await;
+    assert_eq!(recorder.count(), 0);
+    daprd.kill().unwrap();
+    daprd.restart().await.unwrap();
+    until("all are handled", async || {
+        (recorder.first_times() == 4 * 5).then_some(())
+    })
+    .await;
+    for (key, numbers) in recorder.by_key() {
+        assert_eq!(first_times(&numbers), [0, 1, 2, 3, 4], "{key}");
+    }
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    tokio::task::spawn_blocking(move || daprd.stop())
+        .await
+        .unwrap()
+        .unwrap();
 }

@@ -25,8 +25,7 @@ use crate::databases::Databases;
 use crate::rig::Rig;
 
 /// All that holds in peace, at the same time, with `cases` of the transport alone; then all that holds in a storm.
-async fn conforms(rig: Arc<dyn Rig>, mut cases: Cases) {
-    let databases = Databases::start().await;
+async fn conforms(rig: Arc<dyn Rig>, databases: Databases, mut cases: Cases) {
     let rig = || Arc::clone(&rig);
     cases.add(suite::messages_arrive_as_they_were_in_the_order_of_their_keys(rig()));
     cases.add(suite::a_key_is_in_one_partition_whatever_carries_it(rig()));
@@ -68,21 +67,30 @@ async fn conforms(rig: Arc<dyn Rig>, mut cases: Cases) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_conforms() {
-    conforms(Arc::new(memory::MemoryRig::default()), Cases::default()).await;
+    let (rig, cases) = (memory::MemoryRig::default(), Cases::default());
+    conforms(Arc::new(rig), Databases::start().await, cases).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_conforms() {
+    let databases = tokio::spawn(Databases::start());
     let rig = Arc::new(kafka::KafkaRig::start().await);
     let mut cases = Cases::default();
+    let own = Arc::clone(&rig);
     cases.add(kafka::members_that_listen_get_what_is_sent_from_then_on(
-        Arc::clone(&rig),
+        own,
     ));
-    cases.add(kafka::a_user_proves_itself_over_tls(Arc::clone(&rig)));
-    conforms(rig, cases).await;
+    let own = Arc::clone(&rig);
+    cases.add(kafka::a_user_proves_itself_over_tls(own));
+    conforms(rig, databases.await.unwrap(), cases).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dapr_conforms() {
-    conforms(Arc::new(dapr::DaprRig::start().await), Cases::default()).await;
+    let databases = tokio::spawn(Databases::start());
+    let rig = Arc::new(dapr::DaprRig::start().await);
+    let mut cases = Cases::default();
+    let own = Arc::clone(&rig);
+    cases.add(dapr::a_message_for_a_route_that_is_gone_comes_when_the_sidecar_asks_again(own));
+    conforms(rig, databases.await.unwrap(), cases).await;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use todo_kit::metrics::Metrics;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::cases::Storm;
+use crate::cases::{AHEAD, Storm};
 use crate::databases::Databases;
 use crate::messages::{by_key, keys, messages, number};
 use crate::rig::{DEADLINE, Rig, subscription, until};
@@ -59,6 +59,8 @@ async fn has_due(database: &Database) -> bool {
 struct Effects {
     bad: BTreeSet<(String, u64)>,
     is_mended: Arc<AtomicBool>,
+    /// Messages tried so far.
+    tried: Arc<AtomicUsize>,
 }
 
 #[async_trait]
@@ -69,6 +71,7 @@ impl Subscriber for Effects {
         _: &str,
         message: &Envelope,
     ) -> Result<(), Failure> {
+        self.tried.fetch_add(1, Ordering::Relaxed);
         let (key, n) = number(message);
         sqlx::query("INSERT INTO effects (key, n) VALUES ($1, $2)")
             .bind(&key)
@@ -139,12 +142,16 @@ pub async fn effects_happen_once_and_in_order(
     let database = databases.make("effects", [MIGRATION, EFFECTS]).await;
     let keys = keys(8);
     let bus = rig.bus(group).await;
-    let running = start(bus, group, topic, &database, Effects::default()).await;
+    let subscriber = Effects::default();
+    let running = start(bus, group, topic, &database, subscriber.clone()).await;
     let publishing = {
         let (bus, keys, numbers) = (Arc::clone(&running.bus), keys.clone(), storm.numbers());
         tokio::spawn(async move {
             let mut count = 0;
             for n in numbers {
+                while keys.len() * count > subscriber.tried.load(Ordering::Relaxed) + AHEAD {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
                 let sent = messages(topic, &keys, n * AT_ONCE..(n + 1) * AT_ONCE);
                 // Whoever has no acknowledgement sends again, as a relay does.
                 while bus.publish_all(&sent).await.iter().any(Result::is_err) {
@@ -152,8 +159,8 @@ pub async fn effects_happen_once_and_in_order(
                 }
                 // An acknowledgement was lost on the way.
                 let _ = bus.publish_all(&sent[20..]).await;
-                tokio::time::sleep(Duration::from_millis(40)).await;
-                count += AT_ONCE;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                count += usize::try_from(AT_ONCE).unwrap();
             }
             count
         })
@@ -163,14 +170,14 @@ pub async fn effects_happen_once_and_in_order(
     })
     .await;
     storm.may_begin().await;
-    let count: u64 = publishing.await.unwrap();
-    let all = keys.len() * usize::try_from(count).unwrap();
+    let count = publishing.await.unwrap();
+    let all = keys.len() * count;
     until("all are handled", async || {
         (happened(&database).await >= all).then_some(())
     })
     .await;
     for (key, numbers) in by_key(effects(&database).await) {
-        assert_eq!(numbers, (0..count).collect::<Vec<_>>(), "{key}");
+        assert!(numbers.into_iter().eq(0..count as u64), "{key}");
     }
     rig.gone(running.stop().await).await;
     assert_eq!(happened(&database).await, all, "something happened twice");
@@ -188,7 +195,7 @@ pub async fn a_bad_message_stops_its_subject_alone_and_goes_on_where_it_stopped(
     let keys = keys(8);
     let subscriber = Effects {
         bad: [(keys[3].clone(), 4)].into(),
-        is_mended: Arc::default(),
+        ..Effects::default()
     };
     let bus = rig.bus(group).await;
     let running = start(bus, group, topic, &database, subscriber.clone()).await;

@@ -49,12 +49,14 @@ static OPERATOR: [Need; 5] = [
     },
 ];
 
+const GO_TOOLCHAIN: Need = Need {
+    what: "Go 1.26 or later",
+    package: None,
+    is_met: || output("go", &["version"]).is_some_and(|text| is_new_go(&text)),
+};
+
 static CLUSTER: [Need; 5] = [
-    Need {
-        what: "Go 1.26 or later",
-        package: None,
-        is_met: || output("go", &["version"]).is_some_and(|text| is_new_go(&text)),
-    },
+    GO_TOOLCHAIN,
     Need {
         what: "Java 17 or later",
         package: Some("openjdk-17-jre-headless"),
@@ -136,11 +138,7 @@ static SERVICES: [Need; 2] = [
 
 /// What the packages for other languages are generated with.
 static GENERATORS: [Need; 2] = [
-    Need {
-        what: "Go 1.26 or later",
-        package: None,
-        is_met: || output("go", &["version"]).is_some_and(|text| is_new_go(&text)),
-    },
+    GO_TOOLCHAIN,
     // Node itself comes as a package of npm: Debian's is too old.
     Need {
         what: "npm",

@@ -10,6 +10,8 @@ use tokio::process::Command;
 
 /// The image that the template's releases name, with a digest that nobody has published.
 pub const IMAGE: &str = "ghcr.io/todo-operator/demo";
+/// The stages, each a folder of environments, in the order in which a release passes through them.
+pub const STAGES: [&str; 3] = ["test", "staging", "production"];
 /// The branch that Argo CD applies.
 pub const MAIN: &str = "main";
 /// Stands in the template for the repository's URL.
@@ -19,9 +21,11 @@ const URL: &str = "http://git.git.svc/config.git";
 /// Hexadecimal digits of SHA-256.
 const DIGEST: usize = 64;
 
-/// Writes the template into a directory that is empty or not there, with the repository's URL and with this image in every
-/// stage.
+/// Writes the template into a directory, with the repository's URL and with this image in every stage. What was in it goes.
 pub fn fill(template: &Path, to: &Path, image: &str) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to).with_context(|| format!("cannot remove {}", to.display()))?;
+    }
     copy(template, to, &|text| filled_in(text, image))
 }
 

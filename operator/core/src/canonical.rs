@@ -27,8 +27,7 @@ pub fn short<T: Serialize>(value: &T, length: usize) -> String {
 /// its maps are sorted and the order of its fields is fixed, as in a [`serde_json::Value`], this is as stable as [`short`], and
 /// takes a third of the time.
 pub fn short_of_sorted<T: Serialize>(value: &T, length: usize) -> String {
-    let bytes = serde_json::to_vec(value).unwrap_or_default();
-    let mut hash = hex(&Sha256::digest(&bytes));
+    let mut hash = hex(&sha256_as_written(value));
     hash.truncate(length);
     hash
 }
@@ -39,12 +38,14 @@ pub struct Digest128(pub [u8; 16]);
 
 /// [`Digest128`] of a value's JSON, as `serde_json` writes it: it is compared within one process only.
 pub fn digest<T: Serialize>(value: &T) -> Digest128 {
-    let bytes = serde_json::to_vec(value).unwrap_or_default();
     let mut short = [0; 16];
-    for (to, from) in short.iter_mut().zip(Sha256::digest(&bytes)) {
-        *to = from;
-    }
+    short.copy_from_slice(&sha256_as_written(value)[..16]);
     Digest128(short)
+}
+
+/// SHA-256 of a value's JSON, as `serde_json` writes it.
+fn sha256_as_written<T: Serialize>(value: &T) -> [u8; 32] {
+    Sha256::digest(serde_json::to_vec(value).unwrap_or_default()).into()
 }
 
 /// Fingerprint of a release: SHA-256 over `images`, sorted by component, and `config`; `version` is left out, so that a

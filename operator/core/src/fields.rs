@@ -30,6 +30,11 @@ pub(crate) fn items<'a>(object: &'a Value, pointer: &str) -> std::slice::Iter<'a
         .iter()
 }
 
+/// The label of this name.
+pub fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object.pointer("/metadata/labels")?.get(name)?.as_str()
+}
+
 /// An owned text of its exact length.
 pub(crate) fn boxed(text: &str) -> Box<str> {
     text.into()

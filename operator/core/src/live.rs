@@ -80,6 +80,12 @@ pub struct Live {
 }
 
 impl Live {
+    /// The resourceVersion as a number, to tell which of two objects of a kind was written later (KEP-5504); 0 where it is
+    /// none.
+    pub fn version(&self) -> u128 {
+        self.resource_version.parse().unwrap_or_default()
+    }
+
     /// Whether another version of the object says the same: nothing that decides anything is different.
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         let Self {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::canonical;
 use crate::cause::Health;
 use crate::child::ChildKey;
-use crate::fields::{boxed, generation, integer, is_true, items, seconds, text};
+use crate::fields::{self, boxed, generation, integer, is_true, items, seconds, text};
 use crate::health;
 use crate::kind::Kind;
 use crate::live::{Detail, Live, Record, RevisionComponent, RevisionSummary, Whose};
@@ -18,10 +18,7 @@ use crate::release::RevisionData;
 pub fn read(kind: Kind, object: &Value) -> Option<Record> {
     let name = text(object, "/metadata/name")?;
     let namespace = text(object, "/metadata/namespace").unwrap_or_default();
-    let label = |name: &str| {
-        let value = object.pointer("/metadata/labels")?.get(name)?.as_str()?;
-        Some(boxed(value))
-    };
+    let label = |name: &str| fields::label(object, name).map(boxed);
     let app = label(names::LABEL_APP);
     let (health, detail) = match kind {
         Kind::ControllerRevision => (

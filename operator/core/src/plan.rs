@@ -74,10 +74,7 @@ pub fn plan(
     decision: &Decision,
     observed: &Observed<'_>,
 ) -> Plan {
-    let storage = render::storage(app);
     let wanted_topics = render::topics(app);
-    let roles = render::roles(app);
-    let databases = render::databases(app);
     let good = release::last_good(observed.children).map(|(_, good)| good);
     // A migration that the last good release has run is not run again when its Job has been cleaned away.
     let migrations: Vec<Child> = if decision.is_held_back() {
@@ -96,16 +93,13 @@ pub fn plan(
             .collect()
     };
 
-    let barrier = first_closed(
-        &[
-            (Wave::Storage, &storage),
-            (Wave::Roles, &roles),
-            (Wave::Databases, &databases),
-            (Wave::Migrations, &migrations),
-        ],
-        &wanted_topics,
-        observed,
-    );
+    let held = [
+        (Wave::Storage, render::storage(app)),
+        (Wave::Roles, render::roles(app)),
+        (Wave::Databases, render::databases(app)),
+        (Wave::Migrations, migrations),
+    ];
+    let barrier = first_closed(&held, &wanted_topics, observed);
     let mut effective_inputs = BTreeMap::new();
     let mut effective = BTreeMap::new();
     for (name, inputs) in wanted {
@@ -133,17 +127,9 @@ pub fn plan(
         .map(|(name, inputs)| (name.as_str(), inputs))
         .collect();
     let nothing_yet = barrier.is_some() && good.is_none();
-    let mut waves = vec![
-        (Wave::Policy, render::policy(app, &both)),
-        (Wave::Storage, storage),
-    ];
+    let mut waves = vec![(Wave::Policy, render::policy(app, &both))];
     let open = |wave: Wave| barrier.as_ref().is_none_or(|barrier| wave <= barrier.after);
-    let behind = [
-        (Wave::Roles, roles),
-        (Wave::Databases, databases),
-        (Wave::Migrations, migrations),
-    ];
-    waves.extend(behind.into_iter().filter(|(wave, _)| open(*wave)));
+    waves.extend(held.into_iter().filter(|(wave, _)| open(*wave)));
     if !nothing_yet {
         waves.push((Wave::Services, render::services(app)));
         waves.push((Wave::Workloads, render::workloads(app, &effective_inputs)));
@@ -214,7 +200,7 @@ fn in_use(children: &Children) -> BTreeSet<ChildKey> {
 }
 
 fn first_closed(
-    waves: &[(Wave, &[Child])],
+    waves: &[(Wave, Vec<Child>)],
     wanted_topics: &[WantedTopic],
     observed: &Observed<'_>,
 ) -> Option<Barrier> {
@@ -263,6 +249,9 @@ pub fn unready(wanted: &[Child], observed: &Observed<'_>) -> Vec<(ChildKey, Caus
                             child.key
                         ),
                     )
+                }
+                Some(live) if child.key.kind == Kind::Job => {
+                    release::job_trouble(observed.children, live)?
                 }
                 Some(live) => live.health.cause()?.clone(),
             };

@@ -299,9 +299,9 @@ impl Watching {
     }
 }
 
-/// A line of a watch, its type before its object as the API server writes it: clients read it in that order.
+/// A line of a watch, its type before its object as the API server writes it: a reader need not keep the object until it
+/// knows what it is.
 fn line(event: &Value) -> Bytes {
-    // The type first, as the API server writes it: a reader need not keep the object until it knows what it is.
     let mut line = format!("{{\"type\":{},\"object\":", event["type"]).into_bytes();
     line.append(&mut bytes(&event["object"]));
     line.extend(b"}\n");

@@ -1,7 +1,6 @@
 //! The three stages of `config-repo`, as a repository of the cluster's git server and through Argo CD, or as manifests that
 //! somebody applies.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -13,11 +12,9 @@ use super::objects::{self, APP, ENVIRONMENT, Kind, NAMESPACE, SERVICE, until};
 use super::platform::Platform;
 use super::recorder::Recorder;
 use super::stage::{NAME, is_ready};
-use crate::config_repo::{Author, MAIN, Repository, fill};
+use crate::config_repo::{Author, MAIN, Repository, STAGES, fill};
 use crate::up::secrets;
 
-/// The stages, in the order in which a release passes through them.
-pub const STAGES: [&str; 3] = ["test", "staging", "production"];
 const AUTHOR: Author = Author {
     name: "ci",
     email: "ci@localhost",
@@ -58,7 +55,7 @@ impl<'a> Delivery<'a> {
             }
             None => String::new(),
         };
-        let directory = directory(platform)?;
+        let directory = platform.cluster.state().join("config-repo");
         let template = crate::repository::root()?.join("config-repo");
         fill(&template, &directory, &platform.images["v1"])?;
         let repository = Repository::create(&directory, AUTHOR).await?;
@@ -180,16 +177,6 @@ impl Opinion {
     pub fn is_good(&self) -> bool {
         self.sync == "Synced" && self.health == "Healthy"
     }
-}
-
-/// An empty directory for the repository.
-fn directory(platform: &Platform) -> Result<PathBuf> {
-    let directory = platform.cluster.state().join("config-repo");
-    if directory.exists() {
-        std::fs::remove_dir_all(&directory)
-            .with_context(|| format!("cannot remove {}", directory.display()))?;
-    }
-    Ok(directory)
 }
 
 async fn clear(platform: &Platform) -> Result<()> {

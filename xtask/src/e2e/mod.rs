@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{} processes were stopped.", stopped.len());
         return Ok(());
     }
-    ensure_root()?;
+    ensure_prerequisites()?;
     let output = match &args.output {
         Some(output) => output.clone(),
         None => output_folder()?,
@@ -83,32 +83,23 @@ pub fn run(args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    // What looks on does so on this thread; the users' requests go over the others.
-    let outcome = runtime.block_on(LocalSet::new().run_until(async {
-        let kept = args.keep.then(|| state.dir());
-        let platform = Platform::start(kept, &products(&wanted)).await?;
-        run_all(platform, &wanted, &output).await
-    }))?;
+    let kept = args.keep.then(|| state.dir());
+    let outcome = runtime.block_on(start_and_run(kept, &wanted, &output))?;
     runtime.shutdown_background();
     outcome.check(wanted.len())
 }
 
 /// Runs one case on a cluster of its own, and gives what it has measured.
 pub async fn measure(name: &str) -> Result<BTreeMap<&'static str, f64>> {
-    ensure_root()?;
+    ensure_prerequisites()?;
     let case = CASES.into_iter().find(|case| case.name == name);
     let case = case.with_context(|| format!("there is no case {name:?}"))?;
-    let output = output_folder()?;
-    let measure = async {
-        let platform = Platform::start(None, &products(&[case])).await?;
-        run_all(platform, &[case], &output).await
-    };
-    let outcome = LocalSet::new().run_until(measure).await?;
+    let outcome = start_and_run(None, &[case], &output_folder()?).await?;
     outcome.check(1)?;
     Ok(outcome.figures)
 }
 
-fn ensure_root() -> Result<()> {
+fn ensure_prerequisites() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("a real node needs root: run cargo by `sudo -E`");
     }
@@ -161,6 +152,15 @@ fn is_wanted(case: &Case, args: &Args) -> bool {
 fn products(cases: &[&Case]) -> Vec<Product> {
     let needs = |product: &Product| cases.iter().any(|case| case.needs.contains(product));
     Product::ALL.into_iter().filter(needs).collect()
+}
+
+async fn start_and_run(kept: Option<&Path>, cases: &[&Case], output: &Path) -> Result<Outcome> {
+    // What looks on does so on this thread; the users' requests go over the others.
+    let all = async {
+        let platform = Platform::start(kept, &products(cases)).await?;
+        run_all(platform, cases, output).await
+    };
+    LocalSet::new().run_until(all).await
 }
 
 async fn run_all(mut platform: Platform, cases: &[&Case], output: &Path) -> Result<Outcome> {

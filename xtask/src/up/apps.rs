@@ -12,6 +12,8 @@ use kube::{Client, ResourceExt as _};
 use owo_colors::{OwoColorize as _, Stream::Stderr};
 use serde_json::Value;
 
+use crate::config_repo::STAGES;
+
 const PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(200);
 
@@ -42,10 +44,10 @@ pub async fn namespaces(client: &Client) -> Result<Vec<String>> {
         .filter_map(stage_and_namespace)
         .collect();
     found.sort();
-    if found.len() != super::STAGES.len() {
+    if found.len() != STAGES.len() {
         bail!(
             "config-repo/platform must have the TodoEnvironments {}, each with a namespace",
-            super::STAGES.join(", ")
+            STAGES.join(", ")
         );
     }
     Ok(found.into_iter().map(|(_, namespace)| namespace).collect())
@@ -53,7 +55,7 @@ pub async fn namespaces(client: &Client) -> Result<Vec<String>> {
 
 fn stage_and_namespace(environment: &DynamicObject) -> Option<(usize, String)> {
     let name = environment.name_any();
-    let stage = super::STAGES.iter().position(|stage| *stage == name)?;
+    let stage = STAGES.iter().position(|stage| *stage == name)?;
     Some((
         stage,
         environment.data["spec"]["namespace"].as_str()?.to_owned(),

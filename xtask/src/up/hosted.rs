@@ -14,7 +14,8 @@ use super::kubectl::Kubectl;
 use super::parts::{Part, Parts};
 use super::state::{Run, State};
 use super::timeline::Timeline;
-use super::{STAGES, apps, operator, secrets, summary};
+use super::{apps, operator, secrets, summary};
+use crate::config_repo::STAGES;
 use crate::progress::{done, heading};
 
 /// Where xtask/kwok/platform expects the local broker.

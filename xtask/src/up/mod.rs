@@ -21,9 +21,6 @@ use self::state::{Run, State};
 use self::timeline::Timeline;
 use crate::{prerequisites, repository};
 
-/// The folders of config-repo, which are the stages.
-const STAGES: [&str; 3] = ["test", "staging", "production"];
-
 /// Arguments of `cargo xtask up`.
 #[derive(clap::Args, Debug)]
 pub struct Args {

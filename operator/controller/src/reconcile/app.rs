@@ -427,11 +427,15 @@ fn rendered(plan: &Plan, children: &Children, now: i64) -> Digest128 {
     let carried: Vec<_> = rollouts
         .filter_map(|(key, live)| match &live.detail {
             Detail::Workload(workload) => {
-                let reminder = plan::carry::reminder(key.kind, live, now);
                 // Somebody's edit makes another generation: that is drift, whichever generation the reminder names.
-                let overlooked = workload.unobserved && reminder.is_some();
-                let reminder = reminder.filter(|_| !workload.unobserved);
-                Some((&key.name, workload.in_flight, overlooked, reminder))
+                let reminder = plan::carry::reminder(key.kind, live, now).map(|said| {
+                    if workload.unobserved {
+                        String::new()
+                    } else {
+                        said
+                    }
+                });
+                Some((&key.name, workload.in_flight, reminder))
             }
             _ => None,
         })

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Cause, Health};
-use crate::fields::{boxed, is_true, items, text};
+use crate::fields::{boxed, is_true, items, label, text};
 use crate::live::Detail;
 use crate::names::ROLLOUTS_POD_TEMPLATE_HASH;
 
@@ -29,10 +29,7 @@ pub(super) fn read(object: &Value) -> (Health, Detail) {
     let detail = match rollout {
         Some(rollout) => Detail::Analysis {
             rollout: boxed(rollout),
-            hash: object
-                .pointer("/metadata/labels")
-                .and_then(|labels| labels.get(ROLLOUTS_POD_TEMPLATE_HASH)?.as_str())
-                .map(boxed),
+            hash: label(object, ROLLOUTS_POD_TEMPLATE_HASH).map(boxed),
             failure: failure.map(String::into_boxed_str),
         },
         None => Detail::None,

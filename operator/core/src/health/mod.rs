@@ -54,9 +54,7 @@ fn namespace(object: &Value) -> Detail {
     let annotation = object
         .pointer("/metadata/annotations")
         .and_then(|annotations| annotations.get(names::ANNOTATION_ADOPT)?.as_str());
-    let label = object
-        .pointer("/metadata/labels")
-        .and_then(|labels| labels.get(names::LABEL_ENVIRONMENT)?.as_str());
+    let label = fields::label(object, names::LABEL_ENVIRONMENT);
     Detail::Namespace {
         environment: label.map(fields::boxed),
         adopt: annotation == Some("true"),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Cause, Health, is_being_deleted};
-use crate::fields::{Condition, boxed, integer, is_true, items, text};
+use crate::fields::{Condition, boxed, integer, is_true, items, label, text};
 use crate::live::Detail;
 use crate::names;
 
@@ -14,7 +14,7 @@ const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 pub(super) fn read(object: &Value) -> (Health, Detail) {
     let hash = [names::ROLLOUTS_POD_TEMPLATE_HASH, "pod-template-hash"]
         .into_iter()
-        .find_map(|label| object.pointer("/metadata/labels")?.get(label)?.as_str())
+        .find_map(|name| label(object, name))
         .map(boxed);
     let health = if is_being_deleted(object) {
         Health::Ready

@@ -585,16 +585,21 @@ fn a_deployment_stays_until_the_rollout_that_replaces_it_is_healthy() {
     );
 }
 
+fn rollout_of_web(app: &ValidApp<'_>, wanted: &BTreeMap<String, PodInputs>) -> Child {
+    let is_it = |child: &Child| &*child.key.name == "demo-web" && child.key.kind == Kind::Rollout;
+    render::workloads(app, wanted)
+        .into_iter()
+        .find(is_it)
+        .unwrap()
+}
+
 #[test]
 fn argo_rollouts_is_told_once_to_look_at_what_it_has_overlooked() {
     let fixture = demo();
     let mut world = World::proven(&fixture);
     let app = fixture.valid();
     let (wanted, _) = world.decide(&app);
-    let rollout = render::workloads(&app, &wanted)
-        .into_iter()
-        .find(|child| &*child.key.name == "demo-web" && child.key.kind == Kind::Rollout)
-        .unwrap();
+    let rollout = rollout_of_web(&app, &wanted);
     let live = |world: &World| world.children[&rollout.key].clone();
     let written = live(&world).written;
     let late = written + carry::OVERLOOKED_SECONDS;
@@ -630,10 +635,7 @@ fn argo_rollouts_is_reminded_of_an_invalid_rollout_ever_more_rarely_and_then_no_
     let mut world = World::proven(&fixture);
     let app = fixture.valid();
     let (wanted, _) = world.decide(&app);
-    let rollout = render::workloads(&app, &wanted)
-        .into_iter()
-        .find(|child| &*child.key.name == "demo-web" && child.key.kind == Kind::Rollout)
-        .unwrap();
+    let rollout = rollout_of_web(&app, &wanted);
     let since = world.children[&rollout.key].written + 100;
     world.change_workload(Kind::Rollout, "demo-web", |workload| {
         workload.invalid_since = Some(since);

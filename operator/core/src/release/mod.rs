@@ -192,7 +192,8 @@ fn failure(
 ) -> Option<Cause> {
     if let Some(migration) = &inputs.migration
         && let Some(job) = find(children, Kind::Job, app.namespace, &migration.job)
-        && let Health::Degraded(cause) = &job.health
+        && matches!(job.health, Health::Degraded(_))
+        && let Some(cause) = job_trouble(children, job)
     {
         return Some(Cause::new(
             REASON_MIGRATION_FAILED,
@@ -207,6 +208,24 @@ fn failure(
     let measurement = failing_measurement(children, app.namespace, &workload_name, workload);
     Some(match measurement {
         Some(measurement) => Cause::new(&cause.reason, measurement),
+        None => cause.clone(),
+    })
+}
+
+/// What hinders a Job, with the words of the last of its pods that failed.
+pub fn job_trouble(children: &Children, job: &Live) -> Option<Cause> {
+    let cause = job.health.cause()?;
+    let is_its = |live: &Live| live.owner.as_deref() == Some(&job.uid);
+    let last = children
+        .iter()
+        .filter(|(key, live)| key.kind == Kind::Pod && is_its(live))
+        .filter_map(|(_, live)| match &live.health {
+            Health::Degraded(words) => Some((live.version(), &words.message)),
+            _ => None,
+        })
+        .max_by_key(|(version, _)| *version);
+    Some(match last {
+        Some((_, words)) => Cause::new(&cause.reason, format!("{}; {words}", cause.message)),
         None => cause.clone(),
     })
 }
@@ -227,11 +246,11 @@ pub fn failing_measurement(
                 hash,
                 failure: Some(failure),
             } if **judged == *rollout && *hash == workload.current_hash => {
-                Some((&live.resource_version, failure))
+                Some((live.version(), failure))
             }
             _ => None,
         })
-        .max_by_key(|(version, _)| version.parse::<u64>().unwrap_or_default())
+        .max_by_key(|(version, _)| *version)
         .map(|(_, failure)| failure.to_string())
 }
 

@@ -1,5 +1,7 @@
 //! What is rejected, what goes back, what may try again.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::plan::Origin;
 use crate::plan::tests::{World, new_image};
@@ -135,8 +137,27 @@ fn a_failed_migration_rejects_the_release() {
             "Job has reached the specified backoff limit",
         ));
     });
+    let failed = world.get(Kind::Job, &job).unwrap().clone();
+    for (name, version, words) in [("b", "9", "no table users"), ("a", "10", "still none")] {
+        let pod = Live {
+            resource_version: version.into(),
+            owner: Some(failed.uid.clone()),
+            health: Health::Degraded(Cause::new("ContainerFailed", words)),
+            detail: Detail::None,
+            ..failed.clone()
+        };
+        let pod_key = ChildKey::new(Kind::Pod, "todo", name);
+        world.children.insert(pod_key, Arc::new(pod));
+    }
     let (_, decision) = world.decide(&app);
-    assert_eq!(decision.rejections[0].reason, REASON_MIGRATION_FAILED);
+    let rejection = &decision.rejections[0];
+    assert_eq!(rejection.reason, REASON_MIGRATION_FAILED);
+    assert_eq!(
+        rejection.measurement,
+        Some(format!(
+            "Job {job}: Job has reached the specified backoff limit; still none"
+        ))
+    );
     world.reconcile(&fixture);
     assert!(
         world.get(Kind::Job, &job).is_some(),

@@ -262,9 +262,7 @@ impl<'a> Facts<'a> {
                     rollout: judged,
                     failure: Some(failure),
                     ..
-                } if **judged == *rollout => {
-                    Some((live.resource_version.parse::<u128>().ok(), key, failure))
-                }
+                } if **judged == *rollout => Some((live.version(), key, failure)),
                 _ => None,
             });
         let newest = failed.max_by_key(|(version, ..)| *version);

@@ -88,7 +88,7 @@ async fn run(context: &Context) -> Result<()> {
             images: &[("web", "v2"), ("api", "v2")],
             config: json!({"api": {"DEMO_MIGRATION_FAILS": "true"}}),
             is_met: false,
-            reason: "MigrationFailed",
+            reason: "DEMO_MIGRATION_FAILS",
         },
     ] {
         release(&stage, &users, &bad)

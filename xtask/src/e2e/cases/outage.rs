@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::FutureExt as _;
+use jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams};
 use localcluster::Part;
 use localcluster::peers::Product;
@@ -149,6 +150,7 @@ async fn node_restarts(stage: &Stage<'_>) -> Result<()> {
     stage
         .record
         .mark("somebody", "turns the node off, and on again");
+    let off = Timestamp::now();
     stage
         .platform
         .cluster
@@ -157,20 +159,30 @@ async fn node_restarts(stage: &Stage<'_>) -> Result<()> {
     stage.record.mark("node", "runs again");
     for namespace in [&stage.name, "kafka"] {
         let pods = objects::api(&stage.platform.client, POD, Some(namespace));
-        let what = format!("every pod in {namespace} is ready");
+        let what = format!("every pod in {namespace} is ready again");
         until(&what, PATIENCE, async || {
             let pods = pods.list(&ListParams::default()).await?;
             let mut pods = pods.items.iter().map(|pod| json!(pod));
-            Ok(pods.all(|pod| is_ready(&pod)).then_some(()))
+            Ok(pods.all(|pod| is_ready_since(off, &pod)).then_some(()))
         })
         .await?;
     }
     stage.ready(PATIENCE).await
 }
 
-/// Whether a pod is ready, or has done what it had to.
-fn is_ready(pod: &Value) -> bool {
-    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    pod["status"]["phase"] == "Succeeded"
-        || conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+/// Whether a pod has become ready again since then, or has done what it had to. (Its old status stays until the kubelet looks.)
+fn is_ready_since(off: Timestamp, pod: &Value) -> bool {
+    let status = &pod["status"];
+    let all_of = |list: &str, holds: &dyn Fn(&Value) -> bool| {
+        let items = status[list].as_array();
+        items.is_some_and(|items| items.iter().all(holds))
+    };
+    let is_new = |container: &Value| {
+        let started = container["state"]["running"]["startedAt"].as_str();
+        let started = started.and_then(|started| started.parse::<Timestamp>().ok());
+        started.is_some_and(|started| started > off)
+    };
+    let is_true = |condition: &Value| condition["type"] != "Ready" || condition["status"] == "True";
+    status["phase"] == "Succeeded"
+        || all_of("containerStatuses", &is_new) && all_of("conditions", &is_true)
 }

@@ -8,8 +8,9 @@ use futures::FutureExt as _;
 use localcluster::peers::Product;
 use serde_json::Value;
 
+use crate::config_repo::STAGES;
 use crate::e2e::case::{Case, Context};
-use crate::e2e::delivery::{Delivery, Opinion, STAGES, namespace};
+use crate::e2e::delivery::{Delivery, Opinion, namespace};
 use crate::e2e::objects::until;
 use crate::e2e::stage::{ensure, is_ready};
 use crate::e2e::timeline::Style;

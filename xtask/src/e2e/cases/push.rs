@@ -6,8 +6,9 @@ use anyhow::Result;
 use futures::FutureExt as _;
 use localcluster::peers::Product;
 
+use crate::config_repo::STAGES;
 use crate::e2e::case::{Case, Context};
-use crate::e2e::delivery::{Delivery, STAGES};
+use crate::e2e::delivery::Delivery;
 use crate::e2e::objects::until;
 use crate::e2e::stage::{ensure, is_ready};
 

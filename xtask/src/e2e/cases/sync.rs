@@ -8,8 +8,9 @@ use localcluster::Tool;
 use serde_json::Value;
 
 use super::pull;
+use crate::config_repo::STAGES;
 use crate::e2e::case::{Case, Context};
-use crate::e2e::delivery::{Delivery, STAGES};
+use crate::e2e::delivery::Delivery;
 use crate::e2e::objects::until;
 use crate::e2e::stage::ensure;
 

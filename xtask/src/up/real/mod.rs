@@ -3,7 +3,6 @@
 mod argocd;
 mod config_repo;
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,8 +19,8 @@ use super::kubectl::Kubectl;
 use super::parts::{Part, Parts};
 use super::state::State;
 use super::timeline::Timeline;
-use super::{STAGES, apps, secrets, summary};
-use crate::config_repo::{IMAGE, fill};
+use super::{apps, secrets, summary};
+use crate::config_repo::{IMAGE, STAGES, fill};
 use crate::progress::heading;
 use crate::release::Profile;
 use crate::{deploy, image};
@@ -119,10 +118,6 @@ impl Up<'_> {
         let begun = Instant::now();
         let digest = deploy::image(&self.cluster, demo, IMAGE).await?;
         let filled = self.cluster.state().join("config-repo");
-        if filled.exists() {
-            fs::remove_dir_all(&filled)
-                .with_context(|| format!("cannot remove {}", filled.display()))?;
-        }
         let template = self.root.join("config-repo");
         fill(&template, &filled, &format!("{IMAGE}@{digest}"))?;
         let namespaces = match self.parts.has(Part::Peer(Product::ArgoCd)) {

@@ -66,6 +66,12 @@ impl DaprRig {
     }
 }
 
+/// Tells a sidecar to end.
+async fn stopped(mut daprd: Daprd) -> Daprd {
+    let stopping = tokio::task::spawn_blocking(move || daprd.stop().map(|()| daprd));
+    stopping.await.unwrap().unwrap()
+}
+
 /// The component, as `docs/services/bus.md` has it.
 fn component(brokers: &str, group: &str) -> String {
     let document = include_str!("../../../../docs/services/bus.md");
@@ -113,9 +119,8 @@ impl Rig for DaprRig {
     async fn gone(&self, bus: Arc<dyn EventBus>) {
         let is_its = |(of, _): &mut (Arc<dyn EventBus>, Daprd)| Arc::ptr_eq(of, &bus);
         let ended: Vec<_> = self.sidecars.lock().await.extract_if(.., is_its).collect();
-        for (_, mut daprd) in ended {
-            let stopping = tokio::task::spawn_blocking(move || daprd.stop());
-            stopping.await.unwrap().unwrap();
+        for (_, daprd) in ended {
+            stopped(daprd).await;
         }
     }
 }
@@ -126,7 +131,7 @@ pub async fn a_message_for_a_route_that_is_gone_comes_when_the_sidecar_asks_agai
 ) {
     let (topic, group) = ("moved", "moved.readers");
     rig.topic(topic).await;
-    let (bus, mut daprd, port) = rig.open(group).await;
+    let (bus, daprd, port) = rig.open(group).await;
     let was_asked = CancellationToken::new();
     let earlier = {
         let subscriptions = json!([{"pubsubname": "pubsub", "topic": topic, "route": "/before"}]);
@@ -174,7 +179,8 @@ pub async fn a_message_for_a_route_that_is_gone_comes_when_the_sidecar_asks_agai
     )
     .await;
     assert_eq!(recorder.count(), 0);
-    daprd.kill().unwrap();
+    // In order: what it takes for done it commits.
+    let mut daprd = stopped(daprd).await;
     daprd.restart().await.unwrap();
     until("all are handled", async || {
         (recorder.first_times() == 4 * 5).then_some(())
@@ -185,8 +191,5 @@ pub async fn a_message_for_a_route_that_is_gone_comes_when_the_sidecar_asks_agai
     }
     stop.cancel();
     running.await.unwrap().unwrap();
-    tokio::task::spawn_blocking(move || daprd.stop())
-        .await
-        .unwrap()
-        .unwrap();
+    stopped(daprd).await;
 }

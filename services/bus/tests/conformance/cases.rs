@@ -10,15 +10,19 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::Barrier;
 use tokio_util::sync::CancellationToken;
 
+use crate::rig::Rig;
+
 /// Cases that run beside each other.
 #[derive(Default)]
-pub struct Cases(Vec<(&'static str, LocalBoxFuture<'static, ()>)>);
+pub struct Cases(Vec<(String, LocalBoxFuture<'static, ()>)>);
 
 impl Cases {
-    /// Adds one, which is called like its function.
-    pub fn add<F: Future<Output = ()> + 'static>(&mut self, case: F) {
+    /// Adds one with a transport. It is called like its function.
+    pub fn add<F: Future<Output = ()> + 'static>(&mut self, rig: &dyn Rig, case: F) {
         let name = std::any::type_name::<F>().trim_end_matches("::{{closure}}");
-        self.0.push((name, case.boxed_local()));
+        let name = name.rsplit("::").next().unwrap_or(name);
+        self.0
+            .push((format!("{}: {name}", rig.name()), case.boxed_local()));
     }
 
     /// Runs all of them; each must pass.
@@ -61,7 +65,9 @@ impl Storm {
     /// Lets it rage as soon as all cases are in the middle of their work.
     pub async fn rage(&self, kill: impl AsyncFnOnce()) {
         self.at_work.wait().await;
+        let begun = Instant::now();
         kill().await;
+        eprintln!("the storm was over after {:.1?}", begun.elapsed());
         self.is_over.cancel();
     }
 

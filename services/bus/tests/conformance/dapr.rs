@@ -28,15 +28,16 @@ struct Arguments {
 }
 
 pub struct DaprRig {
-    kafka: KafkaRig,
+    kafka: Arc<KafkaRig>,
     tools: Tools,
     sidecars: Mutex<Vec<(Arc<dyn EventBus>, Daprd)>>,
 }
 
 impl DaprRig {
-    pub async fn start() -> Self {
+    /// Sidecars in front of that broker.
+    pub fn before(kafka: Arc<KafkaRig>) -> Self {
         Self {
-            kafka: KafkaRig::start().await,
+            kafka,
             tools: Tools::new(Cache::from_env()),
             sidecars: Mutex::default(),
         }
@@ -84,6 +85,10 @@ fn component(brokers: &str, group: &str) -> String {
 
 #[async_trait(?Send)]
 impl Rig for DaprRig {
+    fn name(&self) -> &'static str {
+        "dapr"
+    }
+
     async fn topic(&self, name: &str) {
         self.kafka.topic(name).await;
     }
@@ -96,9 +101,8 @@ impl Rig for DaprRig {
         bus
     }
 
-    /// The broker, and then the sidecars.
+    /// The sidecars: the broker is somebody else's.
     async fn interrupt(&self) {
-        self.kafka.interrupt().await;
         let mut sidecars = self.sidecars.lock().await;
         let killed = sidecars.iter_mut().map(async |(_, daprd)| {
             daprd.kill().unwrap();
@@ -129,9 +133,9 @@ impl Rig for DaprRig {
 pub async fn a_message_for_a_route_that_is_gone_comes_when_the_sidecar_asks_again(
     rig: Arc<DaprRig>,
 ) {
-    let (topic, group) = ("moved", "moved.readers");
-    rig.topic(topic).await;
-    let (bus, daprd, port) = rig.open(group).await;
+    let (topic, group) = rig.names("moved");
+    rig.topic(&topic).await;
+    let (bus, daprd, port) = rig.open(&group).await;
     let was_asked = CancellationToken::new();
     let earlier = {
         let subscriptions = json!([{"pubsubname": "pubsub", "topic": topic, "route": "/before"}]);
@@ -154,7 +158,7 @@ pub async fn a_message_for_a_route_that_is_gone_comes_when_the_sidecar_asks_agai
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let serving = tokio::spawn(async move { serving.await });
     let keys = keys(4);
-    for result in bus.publish_all(&messages(topic, &keys, 0..5)).await {
+    for result in bus.publish_all(&messages(&topic, &keys, 0..5)).await {
         result.unwrap();
     }
     tokio::time::timeout(DEADLINE, was_asked.cancelled())
@@ -166,7 +170,10 @@ pub async fn a_message_for_a_route_that_is_gone_comes_when_the_sidecar_asks_agai
     let (recorder, stop) = (Recorder::default(), CancellationToken::new());
     let running = {
         let (handler, stop) = (Arc::new(recorder.clone()), stop.clone());
-        tokio::spawn(async move { bus.run(subscription(group, &[topic]), handler, stop).await })
+        tokio::spawn(async move {
+            bus.run(subscription(&group, &[&topic]), handler, stop)
+                .await
+        })
     };
     let log = daprd.log();
     until(

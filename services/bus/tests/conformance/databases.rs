@@ -8,6 +8,8 @@ use todo_kit::database::Database;
 use todo_kit::database::migrate::{Migrations, Rights, Step};
 use tokio::sync::Mutex;
 
+use crate::rig::Rig;
+
 /// A server, on which each case has a database. Clones are the same.
 #[derive(Clone)]
 pub struct Databases(Arc<Mutex<Postgres>>);
@@ -17,8 +19,14 @@ impl Databases {
         Self(Arc::new(Mutex::new(Postgres::start().await.unwrap())))
     }
 
-    /// A new database with tables.
-    pub async fn make(&self, name: &str, steps: impl IntoIterator<Item = Step>) -> Database {
+    /// A new database with tables, for a case with a transport.
+    pub async fn make(
+        &self,
+        rig: &dyn Rig,
+        case: &str,
+        tables: impl IntoIterator<Item = Step>,
+    ) -> Database {
+        let name = &format!("{}_{case}", rig.name());
         let server = self.0.lock().await;
         server.create_database(name).unwrap();
         let options = PgConnectOptions::new()
@@ -27,7 +35,7 @@ impl Databases {
             .database(name)
             .username(&format!("{name}_owner"));
         let database = Database::with(options, 16);
-        let migrations = Migrations::new(Rights::Write, steps);
+        let migrations = Migrations::new(Rights::Write, tables);
         migrations.run(&database).await.unwrap();
         database
     }

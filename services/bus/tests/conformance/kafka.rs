@@ -143,6 +143,10 @@ fn find(bootstrap: &str, topic: &str) -> Vec<(String, u32)> {
 
 #[async_trait(?Send)]
 impl Rig for KafkaRig {
+    fn name(&self) -> &'static str {
+        "kafka"
+    }
+
     async fn topic(&self, name: &str) {
         self.make_topic(name).await;
     }

@@ -18,6 +18,10 @@ impl Default for MemoryRig {
 
 #[async_trait(?Send)]
 impl Rig for MemoryRig {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
     async fn topic(&self, _: &str) {}
 
     async fn bus(&self, _: &str) -> Arc<dyn EventBus> {

@@ -137,22 +137,24 @@ pub async fn effects_happen_once_and_in_order(
     storm: Storm,
 ) {
     const AT_ONCE: u64 = 5;
-    let (topic, group) = ("killed", "killed.writers");
+    let (topic, group) = &rig.names("killed");
     rig.topic(topic).await;
-    let database = databases.make("effects", [MIGRATION, EFFECTS]).await;
+    let tables = [MIGRATION, EFFECTS];
+    let database = databases.make(rig.as_ref(), "effects", tables).await;
     let keys = keys(8);
     let bus = rig.bus(group).await;
     let subscriber = Effects::default();
     let running = start(bus, group, topic, &database, subscriber.clone()).await;
     let publishing = {
         let (bus, keys, numbers) = (Arc::clone(&running.bus), keys.clone(), storm.numbers());
+        let topic = topic.clone();
         tokio::spawn(async move {
             let mut count = 0;
             for n in numbers {
                 while keys.len() * count > subscriber.tried.load(Ordering::Relaxed) + AHEAD {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
-                let sent = messages(topic, &keys, n * AT_ONCE..(n + 1) * AT_ONCE);
+                let sent = messages(&topic, &keys, n * AT_ONCE..(n + 1) * AT_ONCE);
                 // Whoever has no acknowledgement sends again, as a relay does.
                 while bus.publish_all(&sent).await.iter().any(Result::is_err) {
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -188,10 +190,11 @@ pub async fn a_bad_message_stops_its_subject_alone_and_goes_on_where_it_stopped(
     databases: Databases,
 ) {
     const COUNT: u64 = 12;
-    let (topic, group) = ("bad", "bad.writers");
+    let (topic, group) = &rig.names("bad");
     rig.topic(topic).await;
     rig.topic(&format!("{group}.dlq")).await;
-    let database = databases.make("bad", [MIGRATION, EFFECTS]).await;
+    let tables = [MIGRATION, EFFECTS];
+    let database = databases.make(rig.as_ref(), "bad", tables).await;
     let keys = keys(8);
     let subscriber = Effects {
         bad: [(keys[3].clone(), 4)].into(),

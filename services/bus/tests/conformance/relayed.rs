@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Row as _;
+use todo_bus::Outgoing;
 use todo_bus::relay::{MIGRATION, OutboxTable, Relay, Wake};
 use todo_kit::database::Database;
 use todo_kit::metrics::Metrics;
@@ -15,16 +16,15 @@ use crate::messages::{Recorder, first_times, keys, messages};
 use crate::rig::{DEADLINE, Member, Rig, until};
 
 const LOCK: i64 = 7;
-const TOPIC: &str = "relayed";
 
 pub async fn what_is_written_is_sent_in_order(
     rig: Arc<dyn Rig>,
     databases: Databases,
     storm: Storm,
 ) {
-    let group = "relayed.readers";
-    rig.topic(TOPIC).await;
-    let database = databases.make("outbox", [MIGRATION]).await;
+    let (topic, group) = &rig.names("relayed");
+    rig.topic(topic).await;
+    let database = databases.make(rig.as_ref(), "outbox", [MIGRATION]).await;
     let (keys, recorder, wake) = (keys(8), Recorder::default(), Wake::default());
     let bus = rig.bus(group).await;
     let relay = Relay::new(
@@ -37,10 +37,10 @@ pub async fn what_is_written_is_sent_in_order(
     );
     let stop = CancellationToken::new();
     let relaying = tokio::spawn(relay.run(stop.clone()));
-    let member = Member::start(bus, group, &[TOPIC], Arc::new(recorder.clone())).await;
+    let member = Member::start(bus, group, &[topic], Arc::new(recorder.clone())).await;
     let writing = {
         let (database, keys, numbers) = (database.clone(), keys.clone(), storm.numbers());
-        let recorder = recorder.clone();
+        let (recorder, topic) = (recorder.clone(), topic.clone());
         tokio::spawn(async move {
             let mut count = 0;
             for n in numbers {
@@ -48,7 +48,7 @@ pub async fn what_is_written_is_sent_in_order(
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 // Whoever does not know whether it is committed writes again.
-                while let Err(error) = write(&database, &keys, n).await {
+                while let Err(error) = write(&database, &messages(&topic, &keys, n..n + 1)).await {
                     assert!(todo_kit::database::is_transient(&error), "{error}");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -87,9 +87,9 @@ pub async fn what_is_written_is_sent_in_order(
     rig.gone(member.stop().await).await;
 }
 
-/// Writes number `n` of each key in a transaction.
-async fn write(database: &Database, keys: &[String], n: u64) -> Result<(), sqlx::Error> {
+/// Writes messages in a transaction.
+async fn write(database: &Database, messages: &[Outgoing]) -> Result<(), sqlx::Error> {
     let mut transaction = database.pool().begin().await?;
-    OutboxTable::write(&mut transaction, &messages(TOPIC, keys, n..n + 1)).await?;
+    OutboxTable::write(&mut transaction, messages).await?;
     transaction.commit().await
 }

@@ -20,6 +20,16 @@ pub type Keys = BTreeMap<String, BTreeSet<u32>>;
 /// A transport, with all that is around it.
 #[async_trait(?Send)]
 pub trait Rig: Send + Sync {
+    /// What it is called.
+    fn name(&self) -> &'static str;
+
+    /// A topic and a group of a case, which no case with another transport has.
+    fn names(&self, case: &str) -> (String, String) {
+        let topic = format!("{}-{case}", self.name());
+        let group = format!("{topic}.readers");
+        (topic, group)
+    }
+
     /// Makes a topic.
     async fn topic(&self, name: &str);
 

@@ -11,7 +11,7 @@ use crate::messages::{Recorder, by_key, first_times, keys, message, messages, nu
 use crate::rig::{Member, PARTITIONS, Rig, until};
 
 pub async fn messages_arrive_as_they_were_in_the_order_of_their_keys(rig: Arc<dyn Rig>) {
-    let (topic, group) = ("order", "order.readers");
+    let (topic, group) = &rig.names("order");
     rig.topic(topic).await;
     let bus = rig.bus(group).await;
     let sent = messages(topic, &keys(9), 0..40);
@@ -53,9 +53,9 @@ pub async fn messages_arrive_as_they_were_in_the_order_of_their_keys(rig: Arc<dy
 }
 
 pub async fn a_key_is_in_one_partition_whatever_carries_it(rig: Arc<dyn Rig>) {
-    let topic = "keys";
+    let (topic, group) = &rig.names("keys");
     rig.topic(topic).await;
-    let bus = rig.bus("keys.readers").await;
+    let bus = rig.bus(group).await;
     let keys = keys(12);
     for result in bus.publish_all(&messages(topic, &keys, 0..3)).await {
         result.unwrap();
@@ -69,7 +69,7 @@ pub async fn a_key_is_in_one_partition_whatever_carries_it(rig: Arc<dyn Rig>) {
 }
 
 pub async fn what_is_to_come_again_comes_before_what_is_behind_it(rig: Arc<dyn Rig>) {
-    let (topic, group) = ("again", "again.readers");
+    let (topic, group) = &rig.names("again");
     rig.topic(topic).await;
     let bus = rig.bus(group).await;
     let keys = keys(6);
@@ -95,7 +95,7 @@ pub async fn what_is_to_come_again_comes_before_what_is_behind_it(rig: Arc<dyn R
 
 /// A member goes while number `n` of every key is refused.
 pub async fn what_is_not_done_when_a_member_goes_is_there_for_the_next(rig: Arc<dyn Rig>, n: u64) {
-    let (topic, group) = (&format!("undone-{n}"), &format!("undone-{n}.readers"));
+    let (topic, group) = &rig.names(&format!("undone-{n}"));
     rig.topic(topic).await;
     let keys = keys(6);
     let bus = rig.bus(group).await;
@@ -138,13 +138,18 @@ pub async fn what_is_not_done_when_a_member_goes_is_there_for_the_next(rig: Arc<
 }
 
 pub async fn members_share_and_one_that_leaves_hands_over(rig: Arc<dyn Rig>) {
-    let (topic, group) = ("shared", "shared.readers");
+    let (topic, group) = &rig.names("shared");
     rig.topic(topic).await;
     let keys = keys(12);
     let first = Recorder::slow(Duration::from_millis(10));
     let second = first.sibling();
     let bus = rig.bus(group).await;
-    let sending = Backlog::start(rig.bus("shared.senders").await, topic, &keys, &first);
+    let sending = Backlog::start(
+        rig.bus(&format!("{group}-senders")).await,
+        topic,
+        &keys,
+        &first,
+    );
     let leaving = Member::start(bus, group, &[topic], Arc::new(first.clone())).await;
     // One comes while the other has a lot before it, and then that one goes.
     until("one works", async || {
@@ -185,9 +190,10 @@ struct Backlog {
 }
 
 impl Backlog {
-    fn start(bus: Arc<dyn EventBus>, topic: &'static str, keys: &[String], by: &Recorder) -> Self {
+    fn start(bus: Arc<dyn EventBus>, topic: &str, keys: &[String], by: &Recorder) -> Self {
         let stop = CancellationToken::new();
-        let (keys, by, stopped) = (keys.to_vec(), by.clone(), stop.clone());
+        let (topic, keys) = (topic.to_owned(), keys.to_vec());
+        let (by, stopped) = (by.clone(), stop.clone());
         let sending = tokio::spawn(async move {
             let mut next = 0;
             while !stopped.is_cancelled() {
@@ -197,7 +203,7 @@ impl Backlog {
                     continue;
                 }
                 for result in bus
-                    .publish_all(&messages(topic, &keys, next..next + 5))
+                    .publish_all(&messages(&topic, &keys, next..next + 5))
                     .await
                 {
                     result.unwrap();
@@ -217,11 +223,11 @@ impl Backlog {
 }
 
 pub async fn each_group_gets_everything(rig: Arc<dyn Rig>) {
-    let topic = "groups";
+    let (topic, group) = &rig.names("groups");
     rig.topic(topic).await;
     let keys = keys(3);
     let mut members = Vec::new();
-    for group in ["groups.one", "groups.two"] {
+    for group in [group, &format!("{group}-too")] {
         let (bus, recorder) = (rig.bus(group).await, Recorder::default());
         let handler = Arc::new(recorder.clone());
         members.push((Member::start(bus, group, &[topic], handler).await, recorder));

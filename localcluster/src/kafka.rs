@@ -141,6 +141,10 @@ fn settings(data: &Path, keystore: &Path, kafka: &Kafka, ports: Ports) -> String
          share.coordinator.state.topic.min.isr=1\n\
          share.coordinator.state.topic.num.partitions=1\n\
          group.initial.rebalance.delay.ms=0\n\
+         broker.heartbeat.interval.ms=500\n\
+         broker.session.timeout.ms=3000\n\
+         group.consumer.min.heartbeat.interval.ms=500\n\
+         group.consumer.heartbeat.interval.ms=500\n\
          log.cleaner.dedupe.buffer.size=8388608\n",
         controller = ports.controller,
         data = data.display(),

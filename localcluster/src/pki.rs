@@ -13,7 +13,7 @@ use rcgen::{
 use crate::error::{Error, Result};
 use crate::node::{self, Network};
 
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The certificate authority of one cluster and the files that it has signed.
 #[derive(Debug)]
@@ -174,13 +174,15 @@ fn kubeconfig(server: &str, ca: &str, user: &serde_json::Value) -> String {
     format!("{config:#}\n")
 }
 
-struct Authority {
+/// An authority that signs certificates.
+#[derive(Debug)]
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 impl Authority {
-    fn new(name: &str) -> Result<Self> {
+    pub(crate) fn new(name: &str) -> Result<Self> {
         let mut params = named(name, None, name)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![
@@ -196,7 +198,18 @@ impl Authority {
         })
     }
 
-    fn server(&self, name: &str, dns: &[&str], addresses: &[IpAddr]) -> Result<(String, String)> {
+    /// Its own certificate, as PEM.
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// The certificate of a server and its key, as PEM.
+    pub(crate) fn server(
+        &self,
+        name: &str,
+        dns: &[&str],
+        addresses: &[IpAddr],
+    ) -> Result<(String, String)> {
         let mut params = named(name, None, name)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for dns in dns {
@@ -210,7 +223,8 @@ impl Authority {
         self.sign(name, &params)
     }
 
-    fn client(&self, user: &str, group: Option<&str>) -> Result<(String, String)> {
+    /// The certificate of a client and its key, as PEM.
+    pub(crate) fn client(&self, user: &str, group: Option<&str>) -> Result<(String, String)> {
         let mut params = named(user, group, user)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(user, &params)

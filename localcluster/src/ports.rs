@@ -1,9 +1,10 @@
 //! Free ports on 127.0.0.1, chosen once and remembered, so that a part that is restarted is found where it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rand::RngExt as _;
 
@@ -55,7 +56,7 @@ impl Ports {
     }
 }
 
-/// A port on 127.0.0.1 on which nothing listens at this moment.
+/// A port on 127.0.0.1 on which nothing listens at this moment, and which this process was not given before.
 ///
 /// # Errors
 /// If all that were tried are taken.
@@ -64,10 +65,13 @@ pub fn free_port(part: &str) -> Result<u16> {
 }
 
 fn choose(part: &str, is_taken: impl Fn(u16) -> bool) -> Result<u16> {
+    /// Whoever got one may be about to listen on it.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut random = rand::rng();
     std::iter::repeat_with(|| random.random_range(RANGE))
         .take(200)
-        .find(|port| !is_taken(*port) && is_free(*port))
+        .find(|port| !is_taken(*port) && is_free(*port) && given.insert(*port))
         .ok_or_else(|| Error::NoFreePort {
             part: part.to_owned(),
         })
@@ -90,6 +94,12 @@ mod tests {
         let (a, b) = (ports.get("a").unwrap(), ports.get("b").unwrap());
         assert_ne!(a, b);
         assert_eq!(Ports::open(&path).unwrap().get("a").unwrap(), a);
+    }
+
+    #[test]
+    fn no_port_is_given_twice() {
+        let ports: BTreeSet<_> = (0..300).map(|_| free_port("test").unwrap()).collect();
+        assert_eq!(ports.len(), 300);
     }
 
     #[test]

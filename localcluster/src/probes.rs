@@ -44,14 +44,20 @@ pub(crate) async fn publishes(client: &Client, group_version: &str, resources: &
     })
 }
 
-/// Whether a server answers `/healthz` with 200. Plain sockets: it is one line of HTTP.
+/// Whether a server answers `/healthz` with 200.
 pub(crate) async fn is_healthy(server: (Ipv4Addr, u16)) -> bool {
+    answers(server, "/healthz", 200).await
+}
+
+/// Whether a server answers a GET of a path with a status. Plain sockets: it is one line of HTTP.
+pub(crate) async fn answers(server: (Ipv4Addr, u16), path: &str, status: u16) -> bool {
     let ask = async {
         let mut stream = tokio::net::TcpStream::connect(server).await?;
-        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await?;
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await?;
-        std::io::Result::Ok(answer.ends_with(b" 200"))
+        std::io::Result::Ok(answer.ends_with(format!(" {status}").as_bytes()))
     };
     ask.await.unwrap_or(false)
 }

@@ -47,6 +47,7 @@ pub(crate) const CRDS: Recipe = recipe!("crds");
 pub(crate) const COREDNS: Recipe = recipe!("coredns");
 pub(crate) const LOCAL_PATH_PROVISIONER: Recipe =
     recipe!("local-path-provisioner", "volume/main.go");
+pub(crate) const DAPR: Recipe = recipe!("dapr");
 pub(crate) const CLOUDNATIVE_PG: Recipe = recipe!("cloudnative-pg");
 pub(crate) const KEDA: Recipe = recipe!("keda");
 pub(crate) const TRAEFIK: Recipe = recipe!(
@@ -163,11 +164,13 @@ pub enum Tool {
     GitServer,
     /// Collects metrics of pods.
     Prometheus,
+    /// The sidecar of Dapr.
+    Daprd,
 }
 
 impl Tool {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -188,6 +191,7 @@ impl Tool {
         Self::Kustomize,
         Self::GitServer,
         Self::Prometheus,
+        Self::Daprd,
     ];
 
     /// What only a cluster with a real node needs.
@@ -210,6 +214,9 @@ impl Tool {
         Self::GitServer,
         Self::Prometheus,
     ];
+
+    /// What the services are tested with, besides Kafka.
+    pub const SERVICES: [Self; 1] = [Self::Daprd];
 
     /// The name of the program.
     #[must_use]
@@ -235,6 +242,7 @@ impl Tool {
             Self::Kustomize => "kustomize",
             Self::GitServer => "git-server",
             Self::Prometheus => "prometheus",
+            Self::Daprd => "daprd",
         }
     }
 
@@ -258,6 +266,7 @@ impl Tool {
             Self::Kustomize => KUSTOMIZE,
             Self::GitServer => GIT_SERVER,
             Self::Prometheus => PROMETHEUS,
+            Self::Daprd => DAPR,
         }
     }
 
@@ -283,6 +292,7 @@ impl Tool {
             Self::Kustomize => "sigs.k8s.io/kustomize/kustomize/v5",
             Self::GitServer => "todo-operator.dev/localcluster/git-server",
             Self::Prometheus => "github.com/prometheus/prometheus/cmd/prometheus",
+            Self::Daprd => "github.com/dapr/dapr/cmd/daprd",
         }
     }
 
@@ -291,6 +301,8 @@ impl Tool {
         match self {
             // The other ways to find pods and machines are most of the program, and want modules that are hard to get.
             Self::Prometheus => "remove_all_sd,enable_kubernetes_sd",
+            // The brokers and stores that Dapr itself calls stable, Kafka among them.
+            Self::Daprd => "stablecomponents",
             _ => "",
         }
     }
@@ -341,6 +353,7 @@ impl Tool {
             Self::Kustomize => "sigs.k8s.io/kustomize/kustomize/v5",
             Self::GitServer => "todo-operator.dev/localcluster/git-server",
             Self::Prometheus => "github.com/prometheus/prometheus",
+            Self::Daprd => "github.com/dapr/dapr",
         }
     }
 
@@ -495,13 +508,27 @@ impl Tools {
         crate::node::Images::ensure(self, progress).map(drop)
     }
 
-    /// Builds everything that a full local cluster needs, without what only a real node or the peers on it need.
+    /// Builds and installs everything that the services are tested with, besides Kafka.
+    ///
+    /// # Errors
+    /// If something cannot be built or installed.
+    pub fn ensure_services(&self, progress: &dyn Progress) -> Result<()> {
+        for tool in Tool::SERVICES {
+            self.ensure(tool, progress)?;
+        }
+        self.ensure_npm(progress).map(drop)
+    }
+
+    /// Builds everything that a full local cluster needs, without what only a real node, the peers on it or the services need.
     ///
     /// # Errors
     /// If one of them cannot be built.
     pub fn ensure_all(&self, progress: &dyn Progress) -> Result<()> {
         for tool in Tool::ALL {
-            if !Tool::REAL_NODE.contains(&tool) && !Tool::PEERS.contains(&tool) {
+            let is_apart = [&Tool::REAL_NODE[..], &Tool::PEERS, &Tool::SERVICES]
+                .iter()
+                .any(|tools| tools.contains(&tool));
+            if !is_apart {
                 self.ensure(tool, progress)?;
             }
         }
@@ -623,6 +650,7 @@ fn missing(program: String) -> Error {
     let hint = match program.as_str() {
         "go" => "install Go 1.26 or later (https://go.dev/dl)",
         "mvn" => "install Apache Maven (Debian: apt-get install maven)",
+        "npm" => "install npm (Debian: apt-get install npm)",
         "java" => "install Java 17 or later (Debian: apt-get install openjdk-17-jre-headless)",
         "setpriv" => "install util-linux",
         "apt-get" | "dpkg-deb" | "dpkg-query" => {

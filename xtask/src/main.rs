@@ -11,6 +11,7 @@ mod peer_models;
 mod prerequisites;
 mod progress;
 mod release;
+mod release_contracts;
 mod repository;
 mod simulation;
 mod test;
@@ -43,8 +44,10 @@ enum Task {
     Test(test::Args),
     /// Show on a real node, with the real peers, that what is promised happens.
     E2e(e2e::Args),
-    /// Write what is generated from the CRD types.
+    /// Write what is generated from types in Rust: resource definitions, contracts, reference pages.
     Codegen(codegen::Args),
+    /// Keep today's contracts of the services, for later versions to be compared with.
+    ReleaseContracts,
     /// Write the container images of our programs, without a container engine.
     Image(image::Args),
     /// Measure the operator against a real API server.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::E2e(args) => e2e::run(&args),
         Task::Codegen(args) => codegen::run(&args),
+        Task::ReleaseContracts => release_contracts::run(),
         Task::Image(args) => image::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Load(args) => load::run(&args),

@@ -49,12 +49,14 @@ static OPERATOR: [Need; 5] = [
     },
 ];
 
+const GO_TOOLCHAIN: Need = Need {
+    what: "Go 1.26 or later",
+    package: None,
+    is_met: || output("go", &["version"]).is_some_and(|text| is_new_go(&text)),
+};
+
 static CLUSTER: [Need; 5] = [
-    Need {
-        what: "Go 1.26 or later",
-        package: None,
-        is_met: || output("go", &["version"]).is_some_and(|text| is_new_go(&text)),
-    },
+    GO_TOOLCHAIN,
     Need {
         what: "Java 17 or later",
         package: Some("openjdk-17-jre-headless"),
@@ -116,11 +118,44 @@ static PEERS: [Need; 1] = [Need {
     is_met: || runs("git", &["--version"]),
 }];
 
-static SERVICES: [Need; 1] = [Need {
-    what: "PostgreSQL 15 or later",
-    package: Some("postgresql"),
-    is_met: has_postgresql,
-}];
+static SERVICES: [Need; 2] = [
+    Need {
+        what: "PostgreSQL 15 or later",
+        package: Some("postgresql"),
+        is_met: has_postgresql,
+    },
+    Need {
+        what: "Python 3.10 or later",
+        package: Some("python3"),
+        is_met: || {
+            runs(
+                "python3",
+                &["-c", "import sys; sys.exit(sys.version_info < (3, 10))"],
+            )
+        },
+    },
+];
+
+/// What the packages for other languages are generated with.
+static GENERATORS: [Need; 2] = [
+    GO_TOOLCHAIN,
+    // Node itself comes as a package of npm: Debian's is too old.
+    Need {
+        what: "npm",
+        package: Some("npm"),
+        is_met: || runs("npm", &["--version"]),
+    },
+];
+
+/// Makes sure that the services can be tested: with a real database, and their contracts in other languages.
+pub fn ensure_services() -> Result<()> {
+    meet(&[&SERVICES, &GENERATORS])
+}
+
+/// Makes sure that the contracts can be generated for other languages.
+pub fn ensure_generators() -> Result<()> {
+    meet(&[&GENERATORS])
+}
 
 /// Makes sure that the operator can be built and, if `with_cluster`, that a local cluster can be.
 pub fn ensure(with_cluster: bool) -> Result<()> {
@@ -142,11 +177,6 @@ pub fn ensure_peers() -> Result<()> {
     }
     apt_get(&["update", "-qq"])?;
     peers::check_packages().context("the peers' images cannot be made on this system")
-}
-
-/// Makes sure that the services can be tested with a real database.
-pub fn ensure_services() -> Result<()> {
-    meet(&[&SERVICES])
 }
 
 fn meet(needs: &[&'static [Need]]) -> Result<()> {

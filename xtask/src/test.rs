@@ -52,6 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
     heading("Cluster tools");
     let tools = Tools::new(Cache::from_env());
     tools.ensure_all(shown().as_ref())?;
+    tools.ensure_services(shown().as_ref())?;
     // Its tests only say that they need root, otherwise.
     if nix::unistd::geteuid().is_root() {
         prerequisites::ensure_real_node()?;

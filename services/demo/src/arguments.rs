@@ -1,12 +1,8 @@
 //! The command line, which `--help` documents. Every option can be set by an environment variable too, because that is
 //! how the operator hands things to a component: its own names, and what a release's `config` and the component's `env` say.
 
-use std::ffi::OsString;
-use std::time::Duration;
-
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use jiff::SignedDuration;
+use clap::{Parser, Subcommand};
+use todo_kit::telemetry;
 
 use crate::kafka::{check, produce, worker};
 use crate::{backup, migrate, serve};
@@ -17,9 +13,13 @@ use crate::{backup, migrate, serve};
 /// serves HTTP otherwise. Durations are written as 500ms, 30s or 5m.
 #[derive(Debug, Parser)]
 #[command(name = "demo", version, override_usage = "demo [COMMAND] [OPTIONS]")]
-struct Arguments {
+pub struct Arguments {
+    /// What the process is.
     #[command(subcommand)]
-    role: Role,
+    pub role: Role,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub telemetry: telemetry::Options,
 }
 
 /// What the process is.
@@ -39,75 +39,10 @@ pub enum Role {
     Check(check::Options),
 }
 
-/// Reads the command line. `consumes` says whether the process is a worker where no command says what it is.
-///
-/// # Errors
-/// If something is wrong with it; the error says where the value came from.
-pub fn read(
-    arguments: impl IntoIterator<Item = OsString>,
-    consumes: bool,
-) -> Result<Role, clap::Error> {
-    let mut arguments: Vec<_> = arguments.into_iter().collect();
-    if !names_a_command(arguments.get(1)) {
-        let role = if consumes { "worker" } else { "serve" };
-        arguments.insert(arguments.len().min(1), role.into());
-    }
-    let mut command = Arguments::command();
-    let matches = command.try_get_matches_from_mut(&arguments);
-    matches
-        .and_then(|matches| Arguments::from_arg_matches(&matches))
-        .map(|arguments| arguments.role)
-        .map_err(|error| with_variable(error, &command))
-}
-
-fn names_a_command(first: Option<&OsString>) -> bool {
-    const ABOUT_THE_WHOLE: [&str; 4] = ["-h", "--help", "-V", "--version"];
-    first.and_then(|first| first.to_str()).is_some_and(|first| {
-        ABOUT_THE_WHOLE.contains(&first) || !first.starts_with('-') && !first.is_empty()
-    })
-}
-
-/// A wrong value mostly comes from a variable, whose name clap does not say.
-fn with_variable(error: clap::Error, command: &Command) -> clap::Error {
-    if !matches!(
-        error.kind(),
-        ErrorKind::ValueValidation | ErrorKind::InvalidValue | ErrorKind::MissingRequiredArgument
-    ) {
-        return error;
-    }
-    let named: Vec<&str> = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(name)) => vec![name],
-        Some(ContextValue::Strings(names)) => names.iter().map(String::as_str).collect(),
-        _ => return error,
-    };
-    let variables: Vec<_> = named
-        .iter()
-        .filter_map(|name| {
-            let long = name.split([' ', '=']).next()?.strip_prefix("--")?;
-            let mut arguments = command.get_subcommands().flat_map(Command::get_arguments);
-            let argument = arguments.find(|argument| argument.get_long() == Some(long))?;
-            let variable = argument.get_env()?.to_str()?;
-            Some(format!("--{long} is also set by {variable}"))
-        })
-        .collect();
-    if variables.is_empty() {
-        return error;
-    }
-    let text = error.render().to_string();
-    let text = text.trim_start_matches("error: ").trim_end();
-    clap::Error::raw(
-        error.kind(),
-        format!("{text}\n\n{}\n", variables.join("\n")),
-    )
-}
-
-/// Reads a duration such as `500ms`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = |reason: String| format!("{reason}; write a duration such as 500ms, 30s or 5m");
-    let duration: SignedDuration = text
-        .parse()
-        .map_err(|error: jiff::Error| wrong(error.to_string()))?;
-    Duration::try_from(duration).map_err(|_| wrong("it is negative".to_owned()))
+/// The role of a process that is told no command.
+#[must_use]
+pub const fn default_role(consumes: bool) -> &'static str {
+    if consumes { "worker" } else { "serve" }
 }
 
 /// Reads a share in per cent.
@@ -128,21 +63,20 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Reads a text that may not be empty: Kubernetes hands an empty variable where nothing was meant.
-pub(crate) fn name(text: &str) -> Result<String, String> {
-    match text.trim() {
-        "" => Err("it is empty".to_owned()),
-        name => Ok(name.to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+    use todo_kit::arguments::read;
+
     use super::*;
 
     fn parse(words: &str, consumes: bool) -> Result<Role, clap::Error> {
         let words = std::iter::once("demo").chain(words.split_whitespace());
-        read(words.map(OsString::from), consumes)
+        let words = words.map(OsString::from);
+        read::<Arguments>(words, Some(default_role(consumes))).map(|arguments| arguments.role)
     }
 
     #[test]
@@ -178,10 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_shares_are_read() {
-        assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1_500)));
-        assert_eq!(duration("0s"), Ok(Duration::ZERO));
-        assert!(duration("-1s").is_err() && duration("").is_err() && duration("5").is_err());
+    fn shares_and_rates_are_read() {
         assert_eq!(percent("2.5"), Ok(2.5));
         assert_eq!(percent("7 %"), Ok(7.0));
         assert!(percent("NaN").is_err() && percent("-1").is_err());

@@ -6,7 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use crate::arguments::{duration, percent};
+use todo_kit::arguments::duration;
+use todo_kit::lifecycle::Readiness;
+
+use crate::arguments::percent;
 
 /// The switches.
 #[derive(Args, Clone, Debug, Default)]
@@ -53,6 +56,13 @@ impl Faults {
             self.switches.error_percent,
             self.events.fetch_add(1, Ordering::Relaxed),
         )
+    }
+
+    /// Holds a process back that is never to be ready.
+    pub fn hold_back(&self, readiness: &Readiness) {
+        if self.switches.never_ready {
+            readiness.is_held_back("DEMO_NEVER_READY says so");
+        }
     }
 
     /// Arms the crash, if there is to be one.

@@ -2,14 +2,11 @@
 //! every component of an application: a web service, one with a database, a Kafka worker, a migration. By switches in its
 //! configuration a release of it is bad: slow, failing, never ready, crashing.
 
-pub mod admin;
 pub mod arguments;
 pub mod backup;
 pub mod database;
 pub mod faults;
 pub mod identity;
 pub mod kafka;
-pub mod lifecycle;
-pub mod metrics;
 pub mod migrate;
 pub mod serve;

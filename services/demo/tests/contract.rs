@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use support::{Running, Variables, ended, until};
-use todo_demo::metrics::{Answered, Metrics, Partition};
+use todo_kit::metrics::{Metrics, Outcome};
 use todo_operator_api::{TodoApp, TodoEnvironment};
 use todo_operator_core::kind::Kind;
 use todo_operator_core::render::{migrations, pod_inputs, services};
@@ -194,17 +194,9 @@ async fn ports_and_roles_are_the_defaults_of_the_program() {
 #[test]
 fn canaries_are_judged_by_metrics_that_there_are() {
     let metrics = Metrics::default();
-    metrics
-        .requests
-        .get_or_create(&Answered { code: 500 })
-        .inc();
-    metrics.request_seconds.observe(0.1);
-    metrics.message("todo-test.orders", "error");
-    let partition = Partition {
-        topic: "todo-test.orders".to_owned(),
-        partition: 0,
-    };
-    metrics.lag.get_or_create(&partition).set(1);
+    metrics.request(500, 0.1);
+    metrics.message("todo-test.orders", Outcome::Error);
+    metrics.lag("todo-test.orders", 0, Some(1));
     let text = metrics.text();
     let mut asked = BTreeSet::new();
     for query in rendered().queries {

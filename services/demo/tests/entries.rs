@@ -7,17 +7,14 @@
     reason = "tests fail by panic"
 )]
 
-#[path = "support/postgres.rs"]
-mod postgres;
 mod support;
 
 use std::collections::BTreeSet;
 
+use localcluster::standalone::{Postgres, Proof};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::{Running, Variables, ask, ended, until, variables};
-
-use crate::postgres::Postgres;
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -45,10 +42,11 @@ async fn ids(port: u16) -> BTreeSet<i64> {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_killed_server_and_the_migration_its_repetition() {
-    let mut server = Postgres::start().await;
-    let owner = server.variables("orders_owner");
+    let mut server = Postgres::start_for(Proof::Certificate).await.unwrap();
+    server.create_database("orders").unwrap();
+    let owner = server.variables("orders", "orders_owner");
     let api = with(
-        server.variables("orders_app"),
+        server.variables("orders", "orders_app"),
         &[
             ("APP_COMPONENT", "api"),
             ("POD_NAME", "demo-api-1"),
@@ -77,11 +75,11 @@ async fn what_was_acknowledged_survives_a_killed_server_and_the_migration_its_re
     for number in 0..50 {
         acknowledged.insert(write(api.port, &format!("entry {number}")).await.unwrap());
     }
-    server.kill();
+    server.kill().unwrap();
     assert_eq!(write(api.port, "into the dark").await, None);
     let (ready, _) = api.admin("/readyz").await.unwrap();
     assert_eq!(ready, 200, "no other pod would be a better address");
-    server.restart().await;
+    server.restart().await.unwrap();
     let after = until("entries are written again", async || {
         write(api.port, "after").await
     })
@@ -90,19 +88,19 @@ async fn what_was_acknowledged_survives_a_killed_server_and_the_migration_its_re
     assert!(ids(api.port).await.is_superset(&acknowledged));
     assert_eq!(ended(&["migrate"], &owner).await.code, Some(0));
 
-    let backup = ended(&["backup"], &server.variables("orders_app")).await;
+    let backup = ended(&["backup"], &server.variables("orders", "orders_app")).await;
     assert_eq!(backup.code, Some(0), "{backup:?}");
     let lines = backup.output.lines().map(|line| json(line)["id"].as_i64());
     let saved: BTreeSet<i64> = lines.map(Option::unwrap).collect();
     assert_eq!(saved, ids(api.port).await);
     // The pods' role may not change the schema.
-    let wrong = ended(&["migrate"], &server.variables("orders_app")).await;
+    let wrong = ended(&["migrate"], &server.variables("orders", "orders_app")).await;
     assert_eq!(wrong.code, Some(1), "{wrong:?}");
 
     api.stop().await;
 
     let token = [("DEMO_TOKEN", "s3cret")];
-    let api = with(server.variables("orders_app"), &token);
+    let api = with(server.variables("orders", "orders_app"), &token);
     let api = Running::start(&[], with(api, &[("DEMO_SHUTDOWN_DELAY", "0s")]));
     api.until_ready().await;
     let (status, answer) = ask("GET", api.port, "/entries", "").await.unwrap();

@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn every_link_of_every_page_has_its_heading_and_no_two_headings_share_an_anchor() {
-        for definition in super::super::definitions() {
+        for definition in super::super::custom_resources::definitions() {
             let text = page(&definition).unwrap();
             let mut anchors = BTreeSet::new();
             for heading in text.lines().filter(|line| line.starts_with("##")) {
@@ -332,7 +332,7 @@ mod tests {
                 fields.values().for_each(|field| messages(field, found));
             }
         }
-        for definition in super::super::definitions() {
+        for definition in super::super::custom_resources::definitions() {
             let text = page(&definition).unwrap();
             let mut wanted = Vec::new();
             messages(
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn every_field_of_every_kind_is_described() {
-        for definition in super::super::definitions() {
+        for definition in super::super::custom_resources::definitions() {
             let text = page(&definition).unwrap();
             for row in text.lines().filter(|line| line.starts_with("| `")) {
                 assert!(

@@ -13,8 +13,8 @@ use tokio::task::JoinError;
 use super::ledger::{Ledger, Report};
 use super::message::{self, Numbered};
 use super::{KafkaError, Place, Told};
-use crate::arguments::{duration, name};
 use crate::identity::Identity;
+use todo_kit::arguments::{duration, name};
 
 /// Time for one answer of the brokers.
 const ANSWER: Duration = Duration::from_secs(20);

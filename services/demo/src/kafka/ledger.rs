@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
+use thiserror::Error;
 
 /// Most examples of what is wrong that a report names.
 const EXAMPLES: usize = 20;
@@ -68,6 +69,30 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         self.missing == 0 && self.disordered == 0
     }
+
+    /// The same as an end of the process.
+    ///
+    /// # Errors
+    /// If a message was lost or out of order.
+    pub fn verdict(&self) -> Result<(), NotClean> {
+        match self.is_clean() {
+            true => Ok(()),
+            false => Err(NotClean {
+                missing: self.missing,
+                disordered: self.disordered,
+            }),
+        }
+    }
+}
+
+/// Messages were lost or out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{missing} messages were not processed, and {disordered} out of order; the report says which"
+)]
+pub struct NotClean {
+    missing: usize,
+    disordered: usize,
 }
 
 impl fmt::Display for Report {

@@ -17,8 +17,8 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError as ClientError;
 use thiserror::Error;
 
-use crate::arguments::name;
 use crate::identity::Identity;
+use todo_kit::arguments::name;
 
 /// Where Kafka is.
 #[derive(Args, Clone, Debug)]

@@ -15,7 +15,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::message::Numbered;
 use super::{KafkaError, Place, Told};
-use crate::arguments::{duration, name, rate};
+use todo_kit::arguments::{duration, name};
+
+use crate::arguments::rate;
 use crate::identity::Identity;
 
 /// Options of `demo produce`.

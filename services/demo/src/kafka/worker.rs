@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
@@ -27,12 +27,12 @@ use thiserror::Error;
 
 use super::message::{self, Numbered, Record};
 use super::{KafkaError, Place, Told};
-use crate::admin::{self, Admin, CannotListen};
-use crate::arguments::{duration, name};
 use crate::faults::{Faults, Switches};
 use crate::identity::Identity;
-use crate::lifecycle::{Lifecycle, Phase, Readiness};
-use crate::metrics::{Metrics, Partition};
+use todo_kit::admin::{self, Admin, CannotListen};
+use todo_kit::arguments::{duration, name};
+use todo_kit::lifecycle::{Lifecycle, Phase, Readiness};
+use todo_kit::metrics::{Metrics, Outcome as Counted};
 
 /// Times that a message is tried before the process gives up.
 pub const ATTEMPTS: u32 = 10;
@@ -42,6 +42,8 @@ const BACKOFF: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_millis(100);
 /// Time with a coordinator after which a member without partitions is one that gets none.
 const WITHOUT_PARTITIONS_MILLIS: i64 = 5_000;
+/// What a worker waits for before it is ready.
+const AWAITED: &str = "its group to take it in";
 /// Most records that Kafka has not acknowledged yet.
 const UNACKNOWLEDGED: usize = 1_000;
 /// Time for the last commit and for leaving the group.
@@ -119,17 +121,19 @@ pub enum WorkerError {
 /// If it cannot start, or a message cannot be processed.
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), WorkerError> {
     let lifecycle = Lifecycle::default();
-    let never = options.switches.never_ready;
-    let readiness = Readiness::new(lifecycle.clone(), never, Some("its group to take it in"));
-    let metrics = Arc::new(Metrics::default());
+    let faults = Faults::new(options.switches.clone());
+    let readiness = Readiness::new(lifecycle.clone());
+    readiness.waits_for(AWAITED, "");
+    faults.hold_back(&readiness);
+    let metrics = Metrics::default();
     let admin = Admin {
         readiness: readiness.clone(),
-        metrics: Arc::clone(&metrics),
+        metrics: metrics.clone(),
     };
-    admin::start(options.admin_listen, admin).await?;
+    admin::start(options.admin_listen, "DEMO_ADMIN_LISTEN", admin).await?;
     let member = Member {
         topic: options.topic.clone(),
-        metrics: Arc::clone(&metrics),
+        metrics: metrics.clone(),
         readiness,
         assigned: Mutex::default(),
     };
@@ -140,7 +144,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
             .producer(&options.identity)?
             .create_with_context(Told)
             .map_err(options.kafka.failed("take records"))?,
-        faults: Faults::new(options.switches.clone()),
+        faults,
         metrics,
         lifecycle: lifecycle.clone(),
         options,
@@ -215,7 +219,7 @@ struct Worker {
     options: Options,
     producer: FutureProducer<Told>,
     faults: Faults,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     lifecycle: Lifecycle,
 }
 
@@ -315,7 +319,7 @@ impl Worker {
     async fn process(&self, message: &OwnedMessage) -> Outcome {
         if let Err(error) = message::read::<Numbered>(message) {
             tracing::warn!(partition = message.partition(), offset = message.offset(), %error, "a message is passed over");
-            self.metrics.message(&self.options.topic, "parked");
+            self.metrics.message(&self.options.topic, Counted::Parked);
             return Outcome::Done;
         }
         let (topic, time) = (&self.options.topic, self.options.processing_time);
@@ -422,10 +426,10 @@ async fn attempt(
                 tokio::time::sleep(time).await;
             }
             if !faults.strike().await {
-                metrics.message(topic, "ok");
+                metrics.message(topic, Counted::Ok);
                 return Outcome::Done;
             }
-            metrics.message(topic, "error");
+            metrics.message(topic, Counted::Error);
             tracing::warn!(
                 attempt,
                 "a message failed because DEMO_ERROR_PERCENT says so"
@@ -467,7 +471,7 @@ fn is_final(error: &ClientError) -> bool {
 /// The process as a member of its group.
 struct Member {
     topic: String,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     readiness: Readiness,
     assigned: Mutex<BTreeSet<i32>>,
 }
@@ -483,7 +487,7 @@ impl ClientContext for Member {
 
     fn stats(&self, statistics: Statistics) {
         if statistics.cgrp.as_ref().is_some_and(is_taken_in) {
-            self.readiness.waits_for(None);
+            self.readiness.has(AWAITED);
         }
         let assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(topic) = statistics.topics.get(&self.topic) else {
@@ -492,21 +496,9 @@ impl ClientContext for Member {
         for (partition, state) in &topic.partitions {
             if assigned.contains(partition) && state.hi_offset >= 0 {
                 let lag = state.hi_offset - state.committed_offset.max(state.lo_offset).max(0);
-                self.lag(*partition).set(lag.max(0));
+                self.metrics.lag(&self.topic, *partition, Some(lag.max(0)));
             }
         }
-    }
-}
-
-impl Member {
-    fn lag(
-        &self,
-        partition: i32,
-    ) -> impl std::ops::Deref<Target = prometheus_client::metrics::gauge::Gauge> {
-        self.metrics.lag.get_or_create(&Partition {
-            topic: self.topic.clone(),
-            partition,
-        })
     }
 }
 
@@ -523,10 +515,7 @@ impl ConsumerContext for Member {
                 for partition in numbers(partitions) {
                     assigned.remove(&partition);
                     // What another member has to take is no lag of this one.
-                    self.metrics.lag.remove(&Partition {
-                        topic: self.topic.clone(),
-                        partition,
-                    });
+                    self.metrics.lag(&self.topic, partition, None);
                 }
             }
             Rebalance::Error(error) => {
@@ -538,7 +527,7 @@ impl ConsumerContext for Member {
 
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if matches!(rebalance, Rebalance::Assign(_)) {
-            self.readiness.waits_for(None);
+            self.readiness.has(AWAITED);
         }
     }
 }
@@ -549,12 +538,12 @@ mod tests {
 
     use super::*;
 
-    async fn try_with(percent: f64, lifecycle: &Lifecycle) -> (Outcome, Arc<Metrics>) {
+    async fn try_with(percent: f64, lifecycle: &Lifecycle) -> (Outcome, Metrics) {
         let faults = Faults::new(Switches {
             error_percent: percent,
             ..Switches::default()
         });
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Metrics::default();
         let time = Duration::from_millis(300);
         let outcome = attempt(&faults, &metrics, lifecycle, "orders", time).await;
         (outcome, metrics)

@@ -32,10 +32,9 @@ async fn index(State(service): State<Service>) -> Json<serde_json::Value> {
 mod tests {
     use axum::http::StatusCode;
 
-    use crate::admin::tests::get;
     use crate::faults::Switches;
     use crate::serve::router;
-    use crate::serve::tests::service;
+    use crate::serve::tests::{get, service};
 
     #[tokio::test]
     async fn it_says_component_version_and_pod() {

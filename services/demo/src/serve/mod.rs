@@ -17,15 +17,33 @@ use thiserror::Error;
 
 use self::forward::Upstream;
 use self::token::Token;
-use crate::admin::{self, Admin, CannotListen};
 use crate::database::{Database, Place};
 use crate::faults::{Faults, Switches};
 use crate::identity::Identity;
-use crate::lifecycle::{Lifecycle, Patience, Phase, Readiness};
-use crate::metrics::Metrics;
+use todo_kit::admin::{self, Admin, CannotListen};
+use todo_kit::arguments::duration;
+use todo_kit::lifecycle::{Lifecycle, Readiness};
+use todo_kit::metrics::Metrics;
+use todo_kit::observe::Observer;
+use todo_kit::serve as server;
 
 /// Time between two looks at a database that is not there yet.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What a process with a database waits for before it is ready.
+const AWAITED: &str = "its database";
+
+/// How long an end may take.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "End")]
+struct Patience {
+    /// Time after SIGTERM in which new requests are still answered, unready, until nobody sends any.
+    #[arg(long, env = "DEMO_SHUTDOWN_DELAY", value_name = "DURATION", default_value = "3s", value_parser = duration)]
+    shutdown_delay: Duration,
+    /// Time that requests in work have to end after that.
+    #[arg(long, env = "DEMO_DRAIN", value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    drain: Duration,
+}
 
 /// Options of `demo serve`.
 #[derive(Args, Debug)]
@@ -74,14 +92,9 @@ pub enum ServeError {
     /// The address of the other service is none.
     #[error(transparent)]
     Upstream(#[from] forward::NoAuthority),
-    /// Requests were cut off.
-    #[error(
-        "requests were still in work {0:?} after the last one was taken, and are cut off; give them more time by DEMO_DRAIN"
-    )]
-    CutOff(Duration),
-    /// The server ended by itself.
-    #[error("the server ended: {0}")]
-    Server(#[from] std::io::Error),
+    /// It ended otherwise than told.
+    #[error(transparent)]
+    Server(#[from] server::ServeError),
 }
 
 /// Where entries are.
@@ -92,7 +105,7 @@ pub(crate) enum Entries {
     /// In a database of its own.
     Here(Database),
     /// With another service.
-    There(Upstream),
+    There(Box<Upstream>),
 }
 
 /// What the endpoints answer from.
@@ -103,8 +116,6 @@ pub(crate) struct Service {
     pub(crate) entries: Entries,
     pub(crate) token: Option<Token>,
     pub(crate) faults: Arc<Faults>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) lifecycle: Lifecycle,
 }
 
 /// The endpoints of the component's own port.
@@ -115,7 +126,7 @@ pub(crate) fn router(service: Service) -> Router {
             entries::route().with_state(database.clone()),
             service.token.as_ref(),
         ),
-        Entries::There(upstream) => forward::route().with_state(upstream.clone()),
+        Entries::There(upstream) => forward::route().with_state(upstream.as_ref().clone()),
     };
     Router::new()
         .merge(index::route().with_state(service.clone()))
@@ -138,29 +149,32 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let lifecycle = Lifecycle::default();
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let entries = match given(options.api) {
-        Some(authority) => Entries::There(Upstream::new(&authority, options.token.clone())?),
+        Some(authority) => {
+            let upstream = Upstream::new(&authority, options.token.clone())?;
+            Entries::There(Box::new(upstream))
+        }
         None => Database::open(&options.database, &options.identity)
             .map_or(Entries::Nowhere, Entries::Here),
     };
-    let awaited = matches!(entries, Entries::Here(_)).then_some("its database");
-    let never = options.switches.never_ready;
-    let readiness = Readiness::new(lifecycle.clone(), never, awaited);
-    let metrics = Arc::new(Metrics::default());
+    let (readiness, metrics) = (Readiness::new(lifecycle.clone()), Metrics::default());
     let service = Service {
         identity: Arc::new(options.identity),
         greeting: given(options.greeting).map(Arc::from),
         entries,
         token: options.token,
         faults: Arc::new(Faults::new(options.switches)),
-        metrics: Arc::clone(&metrics),
-        lifecycle: lifecycle.clone(),
     };
+    service.faults.hold_back(&readiness);
+    if matches!(service.entries, Entries::Here(_)) {
+        readiness.waits_for(AWAITED, "");
+    }
     let listener = admin::listen(options.listen, "requests", "DEMO_LISTEN").await?;
     admin::start(
         options.admin_listen,
+        "DEMO_ADMIN_LISTEN",
         Admin {
             readiness: readiness.clone(),
-            metrics,
+            metrics: metrics.clone(),
         },
     )
     .await?;
@@ -169,19 +183,19 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
         tokio::spawn(await_database(database.clone(), readiness));
     }
     tracing::info!(listen = %options.listen, version = service.identity.version, "serving");
-    let stopping = lifecycle.clone();
-    let server = axum::serve(listener, router(service))
-        .with_graceful_shutdown(async move { stopping.reached(Phase::Stopping).await });
-    let drained = async {
+    let observer = Observer {
+        metrics,
+        lifecycle: lifecycle.clone(),
+    };
+    let drain = options.patience.drain;
+    let ending = async {
         lifecycle.end(stop, options.patience.shutdown_delay).await;
-        tokio::time::sleep(options.patience.drain).await;
+        std::future::pending().await
     };
     tokio::select! {
-        ended = server => ended?,
-        () = drained => return Err(ServeError::CutOff(options.patience.drain)),
+        served = server::serve(listener, router(service), observer, drain) => Ok(served?),
+        ended = ending => ended,
     }
-    tracing::info!("every request is answered");
-    Ok(())
 }
 
 /// Ready once the database could be read. Not asked again: if it fails later, it fails for every pod, and no pod would be
@@ -189,15 +203,28 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
 async fn await_database(database: Database, readiness: Readiness) {
     while let Err(error) = database.check().await {
         tracing::warn!("not ready: {error}");
-        readiness.waits_for(Some(format!("its database: {error}")));
+        readiness.waits_for(AWAITED, error.to_string());
         tokio::time::sleep(RETRY).await;
     }
-    readiness.waits_for(None);
+    readiness.has(AWAITED);
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::{Request, StatusCode};
+    use tower::ServiceExt as _;
+
     use super::*;
+
+    /// Asks for a path.
+    pub(crate) async fn get(router: Router, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let answer = router.oneshot(request).await.unwrap();
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
 
     /// A service without a database.
     pub(crate) fn service(switches: Switches) -> Service {
@@ -211,8 +238,6 @@ pub(crate) mod tests {
             entries: Entries::Nowhere,
             token: None,
             faults: Arc::new(Faults::new(switches)),
-            metrics: Arc::default(),
-            lifecycle: Lifecycle::default(),
         }
     }
 }

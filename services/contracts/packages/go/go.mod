@@ -1,0 +1,3 @@
+module todo-operator.dev/contracts
+
+go 1.22

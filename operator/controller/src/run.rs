@@ -47,6 +47,13 @@ use crate::watch::{self, News};
 /// memory than that takes.
 const CONCURRENT_APPS: u16 = 8;
 
+/// How long news of a child wait for more of the same application: one step of a rollout is told by a dozen objects within
+/// some ten milliseconds, and is one reconcile.
+const GATHERING: Duration = Duration::from_millis(50);
+
+/// News that are gathered at most.
+const GATHERED: usize = 1024;
+
 /// Everything from outside.
 pub struct Outside {
     /// The API server.
@@ -255,16 +262,10 @@ fn children(context: &Arc<Context>, queues: &Queues) -> BoxStream<'static, ()> {
         .map(|kind| watch::watch(context.client.clone(), kind, Arc::clone(&context.index)).boxed())
         .collect();
     let (context, queues) = (Arc::clone(context), queues.clone());
-    stream::select_all(watches)
-        .map(move |news| match news {
-            News::Changed(Concern::App(app)) => queues.app(&app),
-            News::Changed(Concern::Environment(name)) => queues.environment(&name),
-            News::Changed(Concern::Namespace(namespace)) => queues.namespace(&context, &namespace),
-            News::Kinds => {
-                note_missing(&context);
-                for app in context.all_apps() {
-                    queues.app(&reconcile::app_key(app.as_ref()));
-                }
+    tokio_stream::StreamExt::chunks_timeout(stream::select_all(watches), GATHERED, GATHERING)
+        .map(move |gathered| {
+            for news in gathered.into_iter().collect::<BTreeSet<_>>() {
+                queues.tell(news, &context);
             }
         })
         .boxed()
@@ -287,6 +288,20 @@ fn note_missing(context: &Context) {
 }
 
 impl Queues {
+    fn tell(&self, news: News, context: &Context) {
+        match news {
+            News::Changed(Concern::App(app)) => self.app(&app),
+            News::Changed(Concern::Environment(name)) => self.environment(&name),
+            News::Changed(Concern::Namespace(namespace)) => self.namespace(context, &namespace),
+            News::Kinds => {
+                note_missing(context);
+                for app in context.all_apps() {
+                    self.app(&reconcile::app_key(app.as_ref()));
+                }
+            }
+        }
+    }
+
     // A send fails only once the receiver is gone, which is the end of the process.
     fn app(&self, app: &AppKey) {
         let _ = self

@@ -18,7 +18,7 @@ use crate::arrival::Arrival;
 use crate::index::{Concern, Index};
 
 /// What the watches have to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum News {
     /// Something of these changed.
     Changed(Concern),

@@ -416,7 +416,7 @@ async fn large_messages_are_sent_a_few_at_once_and_a_huge_one_too() {
         message.message.data["text"] = "x".repeat(size).into();
         message
     };
-    let large: Vec<_> = (0..40).map(|n| sized(n, LARGE)).collect();
+    let large: Vec<_> = (0..24).map(|n| sized(n, LARGE)).collect();
     store.write_all(&large).await;
     let gate = Gate::over(&bus);
     let relay = store.relay(&gate);
@@ -427,11 +427,11 @@ async fn large_messages_are_sent_a_few_at_once_and_a_huge_one_too() {
     let (messages, most) = gate.most();
     assert!(messages > 1, "each is sent alone");
     assert!(most <= LIMIT + bytes(&large[0]), "{most} bytes at once");
-    store.write_all(&[sized(40, 2 * LIMIT)]).await;
+    store.write_all(&[sized(24, LIMIT + LARGE)]).await;
     until("the huge one is marked", async || {
         (store.waiting().await == 0).then_some(())
     })
     .await;
     relay.stop().await;
-    assert_in_order(&bus, &["large".to_owned()], 41);
+    assert_in_order(&bus, &["large".to_owned()], 25);
 }

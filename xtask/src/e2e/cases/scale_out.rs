@@ -25,7 +25,8 @@ pub const CASE: Case = Case {
 /// One worker takes 20 ms for a message: 50 a second.
 const PROCESSING_TIME: &str = "20ms";
 const RATE: &str = "180";
-const DURATION: &str = "50s";
+/// Ends before the autoscaler may take away workers that have caught up.
+const DURATION: &str = "25s";
 /// Messages that may wait for each worker.
 const TARGET: u32 = 50;
 /// That many can keep up.

@@ -20,6 +20,8 @@ const AT_ONCE: usize = 2;
 /// A binary full of tests.
 #[derive(Debug, PartialEq, Eq)]
 struct Binary {
+    /// Cargo's name of it.
+    target: String,
     program: PathBuf,
     /// Directory of its package, in which cargo runs tests.
     package: PathBuf,
@@ -32,9 +34,16 @@ impl Binary {
         let is_test = said["reason"] == "compiler-artifact" && said["profile"]["test"] == true;
         let path = |pointer: &str| said.pointer(pointer)?.as_str().map(PathBuf::from);
         Some(Self {
+            target: said.pointer("/target/name")?.as_str()?.to_owned(),
             program: path("/executable").filter(|_| is_test)?,
             package: path("/manifest_path")?.parent()?.to_owned(),
         })
+    }
+
+    /// What it is called: the directory of its package, and its own name.
+    fn name(&self, root: &Path) -> String {
+        let package = self.package.strip_prefix(root).unwrap_or(&self.package);
+        format!("{} {}", package.display(), self.target)
     }
 
     /// Runs its tests, and gives what they print, and whether they pass.
@@ -71,8 +80,7 @@ pub fn run(root: &Path, environment: &[(&str, &str)]) -> Result<()> {
                 while let Some(binary) = binaries.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let begun = Instant::now();
                     let outcome = binary.run(environment);
-                    let name = binary.program.strip_prefix(root).unwrap_or(&binary.program);
-                    let told = tell(&name.to_string_lossy(), outcome, begun.elapsed());
+                    let told = tell(&binary.name(root), outcome, begun.elapsed());
                     if let Ok(mut outcomes) = outcomes.lock() {
                         outcomes.push(told);
                     }
@@ -136,8 +144,12 @@ mod tests {
         let program = directory.path().join("test");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let package = directory.path().to_owned();
-        (directory, Binary { program, package })
+        let binary = Binary {
+            target: "test".to_owned(),
+            program,
+            package: directory.path().to_owned(),
+        };
+        (directory, binary)
     }
 
     #[test]
@@ -156,13 +168,15 @@ mod tests {
     fn only_tests_are_binaries_of_tests() {
         let line = |test: bool, executable: &str| {
             format!(
-                r#"{{"reason":"compiler-artifact","manifest_path":"/a/Cargo.toml","profile":{{"test":{test}}},"executable":{executable}}}"#
+                r#"{{"reason":"compiler-artifact","manifest_path":"/a/b/Cargo.toml","target":{{"name":"y"}},"profile":{{"test":{test}}},"executable":{executable}}}"#
             )
         };
         let expected = Binary {
+            target: "y".to_owned(),
             program: "/t/x".into(),
-            package: "/a".into(),
+            package: "/a/b".into(),
         };
+        assert_eq!(expected.name(Path::new("/a")), "b y");
         assert_eq!(Binary::from_line(&line(true, "\"/t/x\"")), Some(expected));
         assert_eq!(Binary::from_line(&line(false, "\"/t/x\"")), None);
         assert_eq!(Binary::from_line(&line(true, "null")), None);

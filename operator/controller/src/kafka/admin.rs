@@ -160,23 +160,24 @@ impl Session<'_> {
         let layouts = self.connection.layouts(topics).await?;
         let names: Vec<&str> = layouts.keys().map(String::as_str).collect();
         let mut configs = self.configs(&names).await?;
-        layouts
-            .into_iter()
-            .map(|(name, layout)| {
-                let config = configs
-                    .remove(&name)
-                    .ok_or_else(|| KafkaError::Unreadable {
-                        cluster: self.cluster.to_string(),
-                        topic: name.clone(),
-                    })?;
-                let topic = LiveTopic {
-                    partitions: layout.partitions,
-                    replicas: layout.replicas,
-                    config,
-                };
-                Ok((name, topic))
-            })
-            .collect()
+        let unseen = layouts.keys().filter(|name| !configs.contains_key(*name));
+        let unseen: Vec<String> = unseen.cloned().collect();
+        // Deleted between the two requests, or not for the operator to see.
+        if !unseen.is_empty()
+            && let Some(topic) = self.connection.layouts(&unseen).await?.into_keys().next()
+        {
+            let cluster = self.cluster.to_string();
+            return Err(KafkaError::Unreadable { cluster, topic });
+        }
+        let topics = layouts.into_iter().filter_map(|(name, layout)| {
+            let topic = LiveTopic {
+                partitions: layout.partitions,
+                replicas: layout.replicas,
+                config: configs.remove(&name)?,
+            };
+            Some((name, topic))
+        });
+        Ok(topics.collect())
     }
 
     async fn create(&self, topic: &WantedTopic) -> Result<(), KafkaError> {

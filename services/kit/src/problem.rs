@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 const BASE: &str = "https://todo-operator.dev/problems/";
 
 /// What is wrong with one field of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {
     /// Where it is in the request's body, as a JSON pointer.
     pub pointer: String,

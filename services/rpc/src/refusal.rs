@@ -62,7 +62,7 @@ fn carried(status: &Status) -> Option<Problem> {
     })
 }
 
-const fn code(status: StatusCode) -> Code {
+fn code(status: StatusCode) -> Code {
     match status {
         StatusCode::UNAUTHORIZED => Code::Unauthenticated,
         StatusCode::FORBIDDEN => Code::PermissionDenied,

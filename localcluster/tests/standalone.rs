@@ -1,4 +1,4 @@
-//! PostgreSQL, Kafka and Dapr's sidecar without a Kubernetes: killed, and started again on the same data.
+//! PostgreSQL, Kafka, Valkey and Dapr's sidecar without a Kubernetes: killed, and started again on the same data.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,7 +8,7 @@
 
 use std::process::Command;
 
-use localcluster::standalone::{Broker, Daprd, Postgres, Proof, Sidecar};
+use localcluster::standalone::{Broker, Daprd, Postgres, Proof, Sidecar, Valkey};
 use localcluster::{Cache, Kafka, Lines, Tools};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -78,4 +78,23 @@ async fn a_broker_comes_back_where_it_was_and_a_sidecar_answers() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.contains("\"id\":\"test\""), "{answer}");
+}
+
+#[tokio::test]
+async fn a_cache_comes_back_empty_where_it_was() {
+    let mut valkey = Valkey::start().await.unwrap();
+    let address = valkey.url().replace("redis://", "");
+    let ask = async |commands: &str| {
+        let mut stream = TcpStream::connect(&address).await?;
+        let commands = format!("{commands}\r\nQUIT\r\n");
+        stream.write_all(commands.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.map(|_| answer)
+    };
+    let kept = ask("SET a 1\r\nGET a").await.unwrap();
+    assert_eq!(kept, "+OK\r\n$1\r\n1\r\n+OK\r\n");
+    valkey.kill().unwrap();
+    assert!(ask("GET a").await.is_err());
+    valkey.restart().await.unwrap();
+    assert_eq!(ask("GET a").await.unwrap(), "$-1\r\n+OK\r\n");
 }

@@ -55,29 +55,31 @@ const GO_TOOLCHAIN: Need = Need {
     is_met: || output("go", &["version"]).is_some_and(|text| is_new_go(&text)),
 };
 
-static CLUSTER: [Need; 5] = [
-    GO_TOOLCHAIN,
-    Need {
-        what: "Java 17 or later",
-        package: Some("openjdk-17-jre-headless"),
-        is_met: || java().is_some_and(|text| is_new_java(&text)),
-    },
-    Need {
-        what: "Apache Maven",
-        package: Some("maven"),
-        is_met: || runs("mvn", &["--version"]),
-    },
-    Need {
-        what: "setsid",
-        package: Some("util-linux"),
-        is_met: || runs("setsid", &["--version"]),
-    },
-    Need {
-        what: "setpriv",
-        package: Some("util-linux"),
-        is_met: || runs("setpriv", &["--version"]),
-    },
-];
+const JAVA_RUNTIME: Need = Need {
+    what: "Java 17 or later",
+    package: Some("openjdk-17-jre-headless"),
+    is_met: || java().is_some_and(|text| is_new_java(&text)),
+};
+
+const MAVEN: Need = Need {
+    what: "Apache Maven",
+    package: Some("maven"),
+    is_met: || runs("mvn", &["--version"]),
+};
+
+const SETSID: Need = Need {
+    what: "setsid",
+    package: Some("util-linux"),
+    is_met: || runs("setsid", &["--version"]),
+};
+
+const SETPRIV: Need = Need {
+    what: "setpriv",
+    package: Some("util-linux"),
+    is_met: || runs("setpriv", &["--version"]),
+};
+
+static CLUSTER: [Need; 5] = [GO_TOOLCHAIN, JAVA_RUNTIME, MAVEN, SETSID, SETPRIV];
 
 static REAL_NODE: [Need; 6] = [
     Need {
@@ -118,23 +120,35 @@ static PEERS: [Need; 1] = [Need {
     is_met: || runs("git", &["--version"]),
 }];
 
-static SERVICES: [Need; 2] = [
+/// What the services run on.
+static SERVERS: [Need; 5] = [
     Need {
         what: "PostgreSQL 15 or later",
         package: Some("postgresql"),
         is_met: has_postgresql,
     },
     Need {
-        what: "Python 3.10 or later",
-        package: Some("python3"),
-        is_met: || {
-            runs(
-                "python3",
-                &["-c", "import sys; sys.exit(sys.version_info < (3, 10))"],
-            )
-        },
+        what: "Valkey or Redis",
+        // Debian 12 has no Valkey.
+        package: Some("redis-server"),
+        is_met: || runs("valkey-server", &["--version"]) || runs("redis-server", &["--version"]),
     },
+    JAVA_RUNTIME,
+    MAVEN,
+    SETPRIV,
 ];
+
+/// What the packages for other languages are tried with.
+static LANGUAGES: [Need; 1] = [Need {
+    what: "Python 3.10 or later",
+    package: Some("python3"),
+    is_met: || {
+        runs(
+            "python3",
+            &["-c", "import sys; sys.exit(sys.version_info < (3, 10))"],
+        )
+    },
+}];
 
 /// What the packages for other languages are generated with.
 static GENERATORS: [Need; 2] = [
@@ -149,7 +163,7 @@ static GENERATORS: [Need; 2] = [
 
 /// Makes sure that the services can be tested: with a real database, and their contracts in other languages.
 pub fn ensure_services() -> Result<()> {
-    meet(&[&SERVICES, &GENERATORS])
+    meet(&[&SERVERS, &LANGUAGES, &GENERATORS])
 }
 
 /// Makes sure that the contracts can be generated for other languages.

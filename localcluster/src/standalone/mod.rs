@@ -4,12 +4,16 @@
 mod broker;
 mod daprd;
 mod postgres;
+mod program;
 mod shared;
+mod valkey;
 
 pub use broker::Broker;
 pub use daprd::{Daprd, Sidecar};
 pub use postgres::{Postgres, Proof};
+pub use program::Program;
 pub use shared::Shared;
+pub use valkey::Valkey;
 
 use std::fs;
 use std::path::{Path, PathBuf};

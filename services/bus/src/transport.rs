@@ -28,6 +28,7 @@ pub enum Transport {
 /// How messages go.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Messages")]
+#[group(skip)]
 pub struct Options {
     /// What carries messages.
     #[arg(long, env = "BUS", value_enum, default_value_t = Transport::Kafka)]

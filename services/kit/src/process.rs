@@ -16,6 +16,7 @@ use crate::telemetry::{self, chain};
 
 /// Options of every service that runs until it is stopped.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Options {
     /// Who it is.
     #[command(flatten)]

@@ -26,6 +26,7 @@ const TRANSPORT: &str = "Dapr";
 /// Where the sidecar is.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Dapr")]
+#[group(skip)]
 pub struct Options {
     /// Address of the sidecar's HTTP API.
     #[arg(

@@ -28,6 +28,7 @@ const TRANSPORT: &str = "Kafka";
 /// Where Kafka is.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Kafka")]
+#[group(skip)]
 pub struct Options {
     /// Brokers to ask first, as host:port, comma-separated.
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", value_name = "SERVERS", value_parser = name, default_value = "127.0.0.1:9092")]

@@ -18,6 +18,7 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 /// Where the database is.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
+#[group(skip)]
 pub struct Options {
     /// Host of PostgreSQL. PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGSSLMODE, PGSSLCERT, PGSSLKEY and PGSSLROOTCERT are
     /// read as libpq reads them.

@@ -16,6 +16,7 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 /// What is told, and where to.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Telemetry")]
+#[group(skip)]
 pub struct Options {
     /// What is logged: a level, and levels of single modules, as in `info,sqlx=debug`.
     #[arg(long, global = true, env = "LOG", value_name = "FILTER", default_value = "info", value_parser = filter)]
